@@ -1,0 +1,543 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+//
+// The engine: folds an event into the state of its connection, asks the policy what the connection should have, and
+// writes down the difference as commands. Level-triggered: what an event says only matters through the state that it
+// leaves behind, so a lost or repeated one is repaired by whatever tells the true state later.
+//
+//   handle<fullmesh>(ns, connection, event, settings, result)
+//
+// No clock, no allocation, no I/O; all loops are bounded. The verifier walks through all of this: scratch lives in
+// `result`, not on the stack, and loops do not nest.
+#pragma once
+
+#include "policy.hpp"
+
+namespace pm {
+
+// The head of the result, as it is before anything is done. What lies behind it is written before it is read.
+PM_INLINE void begin(const pm_event &event, pm_result &result)
+{
+	zero(&result, __builtin_offsetof(pm_result, plan));
+	result.seq = event.seq;
+	result.status = PM_FOLDED;
+}
+
+// ---- the namespace's addresses ----
+
+PM_INLINE unsigned find_listed(pm_namespace &ns, const pm_addr &address)
+{
+	PM_HIDDEN u8 &found = ns.found;
+	found = none;
+	for (unsigned i = 0; i < PM_MAX_LOCALS; ++i)
+		if ((ns.present & bit(i)) && same(ns.local[i], address))
+			found = static_cast<u8>(i);
+	return found;
+}
+
+PM_INLINE void list_local(pm_namespace &ns, const pm_event &event, pm_result &result)
+{
+	unsigned place = find_listed(ns, event.local);
+	if (place == none) {
+		if (ns.present == 0xff) {
+			++result.full_locals;
+			return;
+		}
+		PM_HIDDEN u8 &found = ns.found;
+		found = static_cast<u8>(lowest_bit(static_cast<u8>(~ns.present)));
+		place = found;
+		ns.local[place & (PM_MAX_LOCALS - 1)] = event.local;
+		ns.present |= bit(place);
+		++ns.generation;
+	}
+	ns.ifindex[place & (PM_MAX_LOCALS - 1)] = event.ifindex;
+	ns.stale &= ~bit(place);
+}
+
+PM_INLINE void unlist_local(pm_namespace &ns, const pm_event &event)
+{
+	const unsigned place = find_listed(ns, event.local);
+	if (place == none)
+		return;
+	ns.present &= ~bit(place);
+	ns.stale &= ~bit(place);
+	++ns.generation;
+}
+
+PM_INLINE void drop_stale_locals(pm_namespace &ns)
+{
+	if (ns.stale || !ns.complete)
+		++ns.generation;
+	ns.present &= ~ns.stale;
+	ns.stale = 0;
+	ns.complete = 1;
+}
+
+// Folds a local address event, or a resync with token 0, into the namespace.
+PM_INLINE void fold_namespace(pm_namespace &ns, const pm_event &event, pm_result &result)
+{
+	const u32 generation = ns.generation;
+	begin(event, result);
+	if (event.type == PM_RESYNC_BEGIN)
+		ns.stale = ns.present;
+	else if (event.type == PM_RESYNC_END)
+		drop_stale_locals(ns);
+	else if (event.type == PM_LOCAL_ADDED)
+		list_local(ns, event, result);
+	else
+		unlist_local(ns, event);
+	if (ns.generation != generation)
+		result.status = PM_LOCALS_CHANGED;
+}
+
+// Takes the namespace's addresses over into the connection's table.
+PM_STAGE(take_locals)
+{
+	u8 listed = 0;
+	for (unsigned i = 0; i < PM_MAX_LOCALS; ++i) {
+		if (!(ns.present & bit(i)))
+			continue;
+		const unsigned known = find_local(c, ns.local[i]);
+		if (known != none)
+			listed |= bit(known);
+	}
+	// First what is gone: its places may be needed by what is new.
+	c.local_gone |= (ns.complete ? c.locals : c.local_listed) & ~listed;
+	c.local_listed &= listed;
+	for (unsigned i = 0; i < PM_MAX_LOCALS; ++i) {
+		if (!(ns.present & bit(i)))
+			continue;
+		unsigned l = find_local(c, ns.local[i]);
+		if (l == none) {
+			note_places_in_use(ns, c, event, result);
+			l = add_local(c, ns.local[i], result);
+		}
+		if (l == none)
+			continue;
+		if (c.local_gone & bit(l))
+			forgive_local(c, l); // it is back: what failed before says nothing
+		c.local_gone &= ~bit(l);
+		c.local_listed |= bit(l);
+		c.local_from[l & (PM_MAX_LOCALS - 1)] = static_cast<u8>(i);
+	}
+	c.generation = ns.generation;
+}
+
+// ---- events into state ----
+
+// The place of the local address that a new subflow has.
+PM_STAGE(place_local)
+{
+	unsigned l = find_local(c, event.local);
+	if (l == none) {
+		note_places_in_use(ns, c, event, result);
+		l = add_local(c, event.local, result);
+	}
+	if (l != none)
+		learn_local_id(c, l, event.local_id);
+	result.local = static_cast<u8>(l);
+}
+
+// The port that the remote address of a subflow listens on; 0, any, for what the server sees: a port that the peer chose.
+PM_INLINE u16 listen_port(const pm_connection &c, const pm_event &event)
+{
+	return client_side(c) ? event.remote_port : 0;
+}
+
+// The place of the remote address that a new subflow goes to.
+PM_STAGE(place_remote)
+{
+	unsigned r = find_remote(c, event.remote, listen_port(c, event));
+	if (r == none) {
+		note_places_in_use(ns, c, event, result);
+		r = add_remote(c, event.remote, listen_port(c, event), event.remote_id, result);
+		// We got there, so it may be gone to again, although its announcement was never heard.
+		if (r != none && client_side(c))
+			c.remote_known |= bit(r);
+	}
+	// An announced address stays as long as it is announced; one that was only ever seen, as long as it is seen.
+	if (r != none && !(c.remote_known & bit(r)))
+		c.remote_stale &= ~bit(r);
+	result.remote = static_cast<u8>(r);
+}
+
+PM_STAGE(subflow_established)
+{
+	place_local(ns, c, event, result);
+	place_remote(ns, c, event, result);
+	const unsigned l = result.local, r = result.remote;
+	if (l == none || r == none)
+		return;
+	unsigned place = find_subflow(c, l, r, event.local_port, event.remote_port);
+	if (place == none) {
+		place = free_subflow(c);
+		if (place == none) {
+			++result.full_subflows;
+			return;
+		}
+		zero(&c.subflow[place & (PM_MAX_SUBFLOWS - 1)], sizeof(pm_subflow));
+	}
+	const bool initial = l == 0 && r == 0 && event.local_port == c.local_port && event.remote_port == c.remote_port;
+	pm_subflow &s = c.subflow[place & (PM_MAX_SUBFLOWS - 1)];
+	if (s.state != PM_SUBFLOW_CLOSING || (c.flags & PM_CONN_RESYNCING))
+		s.state = PM_SUBFLOW_ESTABLISHED;
+	s.flags = static_cast<u8>((initial ? PM_SUBFLOW_INITIAL : 0) | (event.flags & PM_BACKUP ? PM_SUBFLOW_BACKUP : 0));
+	s.local = static_cast<u8>(l);
+	s.remote = static_cast<u8>(r);
+	s.local_port = event.local_port;
+	s.remote_port = event.remote_port;
+}
+
+PM_STAGE(subflow_closed)
+{
+	const unsigned l = find_local(c, event.local);
+	const unsigned r = find_remote(c, event.remote, listen_port(c, event));
+	if (l == none || r == none)
+		return;
+	const unsigned place = find_subflow(c, l, r, event.local_port, event.remote_port);
+	if (place == none)
+		return;
+	if (c.subflow[place & (PM_MAX_SUBFLOWS - 1)].state != PM_SUBFLOW_CLOSING)
+		count_failure(c, l, r);
+	forget_subflow(c, place);
+}
+
+PM_STAGE(command_failed)
+{
+	const unsigned l = find_local(c, event.local);
+	const unsigned r = find_remote(c, event.remote, event.remote_port);
+	if (l == none || r == none)
+		return;
+	const unsigned place = find_subflow(c, l, r, 0, event.remote_port);
+	if (place == none || c.subflow[place & (PM_MAX_SUBFLOWS - 1)].state != PM_SUBFLOW_OPENING)
+		return;
+	count_failure(c, l, r);
+	forget_subflow(c, place);
+}
+
+PM_STAGE(subflow_priority)
+{
+	const unsigned l = find_local(c, event.local);
+	const unsigned r = find_remote(c, event.remote, listen_port(c, event));
+	if (l == none || r == none)
+		return;
+	const unsigned place = find_subflow(c, l, r, event.local_port, event.remote_port);
+	if (place == none)
+		return;
+	pm_subflow &s = c.subflow[place & (PM_MAX_SUBFLOWS - 1)];
+	s.flags = event.flags & PM_BACKUP ? s.flags | PM_SUBFLOW_BACKUP : s.flags & ~PM_SUBFLOW_BACKUP;
+}
+
+// CREATED and ESTABLISHED both describe the initial subflow, so one makes up for the loss of the other.
+PM_STAGE(connection_described)
+{
+	const bool first = c.locals == 0 || c.local_port != event.local_port || c.remote_port != event.remote_port ||
+			   !same(c.local[0], event.local) || !same(c.remote[0], event.remote);
+	const u8 side = event.flags & PM_SERVER_SIDE ? PM_CONN_SERVER_SIDE : 0;
+	if (first) { // also when the token was used before, and its CLOSED was lost
+		const u8 kept = c.flags & PM_CONN_RESYNCING;
+		zero(&c, sizeof c);
+		c.flags = static_cast<u8>(side | kept);
+		c.token = event.token;
+		c.local_port = event.local_port;
+		c.remote_port = event.remote_port;
+		c.local[0] = event.local;
+		c.locals = 1;
+		c.local_ipv4 = is_ipv4(event.local);
+		c.generation = ns.generation - 1;
+		set_remote(c, 0, event.remote, side ? 0 : event.remote_port, 0);
+		c.remote_known = 1;
+	}
+	if (event.flags & PM_DENY_JOIN_ID0)
+		c.flags |= PM_CONN_DENY_JOIN_ID0;
+	if (event.type == PM_ESTABLISHED)
+		c.flags |= PM_CONN_ESTABLISHED;
+	// A description repeats while the connection lives; a resync lists the initial subflow by itself if it still exists.
+	if (first && !(c.flags & PM_CONN_RESYNCING))
+		subflow_established(ns, c, event, result);
+}
+
+PM_STAGE(address_announced)
+{
+	const u16 port = event.remote_port ? event.remote_port : c.remote_port;
+	unsigned r = find_remote(c, event.remote, port);
+	if (r == none) {
+		const unsigned holder = find_remote_id(c, event.remote_id);
+		note_places_in_use(ns, c, event, result);
+		if (holder == none) {
+			r = add_remote(c, event.remote, port, event.remote_id, result);
+		} else if (holder != 0 && !(result.remotes_in_use & bit(holder))) {
+			r = holder; // the id moved on, and nothing depends on where it was
+			set_remote(c, r, event.remote, port, event.remote_id);
+		}
+		// An id that names the address of a living subflow does not change its meaning.
+		if (r == none)
+			return;
+	} else {
+		if (c.remote_gone & bit(r))
+			forgive_remote(c, r);
+		c.remote_gone &= ~bit(r);
+		c.remote_stale &= ~bit(r);
+		if (r != 0)
+			c.remote_id[r & (PM_MAX_REMOTES - 1)] = event.remote_id;
+		if (c.remote_listen_port[r & (PM_MAX_REMOTES - 1)] == 0 && r != 0)
+			c.remote_listen_port[r & (PM_MAX_REMOTES - 1)] = port;
+	}
+	c.remote_known |= bit(r);
+}
+
+PM_STAGE(address_removed)
+{
+	const unsigned r = find_remote_id(c, event.remote_id);
+	if (r == none)
+		return;
+	c.remote_gone |= bit(r);
+	c.remote_stale &= ~bit(r);
+}
+
+PM_STAGE(resync_begin)
+{
+	c.flags |= PM_CONN_RESYNCING;
+	// What was counted may have come from events that were lost, repeated or out of order.
+	zero(c.failures, sizeof c.failures);
+	// The initial address is never listed as announced; whether it was removed is said explicitly.
+	c.remote_stale = static_cast<u8>(c.remotes & ~1u);
+	for (unsigned i = 0; i < PM_MAX_SUBFLOWS; ++i) {
+		if (i >= c.subflows)
+			break;
+		c.subflow[i].flags |= PM_SUBFLOW_STALE;
+	}
+}
+
+PM_STAGE(resync_end)
+{
+	c.flags = static_cast<u8>((c.flags & ~PM_CONN_RESYNCING) | PM_CONN_ESTABLISHED);
+	c.remote_gone |= c.remote_stale;
+	c.remote_stale = 0;
+	u8 left = 0;
+	for (unsigned i = 0; i < PM_MAX_SUBFLOWS; ++i) {
+		if (i >= c.subflows)
+			break;
+		if (c.subflow[i].state != PM_SUBFLOW_NONE && (c.subflow[i].flags & PM_SUBFLOW_STALE))
+			zero(&c.subflow[i], sizeof(pm_subflow));
+		if (c.subflow[i].state != PM_SUBFLOW_NONE)
+			left = static_cast<u8>(i + 1);
+	}
+	c.subflows = left;
+}
+
+// Folds an event into its connection. Yields whether the plan may have changed.
+PM_INLINE bool apply(const pm_namespace &ns, pm_connection &c, const pm_event &event, pm_result &result)
+{
+	switch (event.type) {
+	case PM_CREATED:
+	case PM_ESTABLISHED:
+		connection_described(ns, c, event, result);
+		return true;
+	case PM_ANNOUNCED:
+		address_announced(ns, c, event, result);
+		return true;
+	case PM_REMOVED:
+		address_removed(ns, c, event, result);
+		return true;
+	case PM_SUB_ESTABLISHED:
+		subflow_established(ns, c, event, result);
+		return true;
+	case PM_SUB_CLOSED:
+		subflow_closed(ns, c, event, result);
+		return true;
+	case PM_SUB_PRIORITY:
+		subflow_priority(ns, c, event, result);
+		return false;
+	case PM_LOCAL_ADDED:
+	case PM_LOCAL_REMOVED:
+		return true;
+	case PM_RESYNC_BEGIN:
+		resync_begin(ns, c, event, result);
+		return false;
+	case PM_RESYNC_END:
+		resync_end(ns, c, event, result);
+		return true;
+	case PM_COMMAND_FAILED:
+		command_failed(ns, c, event, result);
+		return true;
+	default:
+		return false;
+	}
+}
+
+// ---- state and plan into commands ----
+
+// Writes the next command, of which the type is set, about result.subject.
+PM_STAGE(write_command)
+{
+	const pm_subflow &s = result.subject;
+	const unsigned l = s.local & (PM_MAX_LOCALS - 1), r = s.remote & (PM_MAX_REMOTES - 1);
+	pm_command &command = result.command[result.commands & (PM_MAX_COMMANDS - 1)];
+	command.token = c.token;
+	command.flags = 0;
+	command.local_id = c.local_id[l];
+	command.remote_id = c.remote_id[r];
+	command.local_port = s.local_port;
+	command.remote_port = s.remote_port;
+	command.ifindex = c.local_listed & bit(l) ? ns.ifindex[c.local_from[l] & (PM_MAX_LOCALS - 1)] : 0;
+	command.local = c.local[l];
+	command.remote = c.remote[r];
+	++result.commands;
+}
+
+// Emits a command about a subflow. Yields whether there was room.
+PM_INLINE bool emit(const pm_namespace &ns, pm_connection &c, const pm_event &event, const pm_subflow &subject,
+		    pm_command_type type, pm_result &result)
+{
+	if (result.commands >= PM_MAX_COMMANDS) {
+		++result.full_commands;
+		return false;
+	}
+	result.command[result.commands & (PM_MAX_COMMANDS - 1)].type = static_cast<u8>(type);
+	result.subject.word = subject.word;
+	write_command(ns, c, event, result);
+	return true;
+}
+
+// Closes what stands on an address that is gone, and counts the rest for each pair.
+PM_STAGE(close_orphans)
+{
+	for (unsigned i = 0; i < PM_MAX_SUBFLOWS; ++i) {
+		if (i >= c.subflows)
+			break;
+		pm_subflow &s = c.subflow[i];
+		if (s.state == PM_SUBFLOW_NONE || s.state == PM_SUBFLOW_CLOSING)
+			continue;
+		const bool orphan = (c.local_gone & bit(s.local)) || (c.remote_gone & bit(s.remote));
+		if (orphan && s.state == PM_SUBFLOW_ESTABLISHED) {
+			if (emit(ns, c, event, s, PM_CLOSE_SUBFLOW, result))
+				s.state = PM_SUBFLOW_CLOSING;
+		} else { // one that is being opened has no name yet: it is closed when it is there
+			++result.have.subflows[s.local & (PM_MAX_LOCALS - 1)][s.remote & (PM_MAX_REMOTES - 1)];
+		}
+	}
+}
+
+// Closes subflows that a pair has beyond its plan, the youngest places first. Never the initial one.
+PM_STAGE(close_surplus)
+{
+	for (unsigned i = PM_MAX_SUBFLOWS; i-- > 0;) {
+		if (i >= c.subflows)
+			continue;
+		pm_subflow &s = c.subflow[i];
+		if (s.state != PM_SUBFLOW_ESTABLISHED || (s.flags & PM_SUBFLOW_INITIAL))
+			continue;
+		u8 &have = result.have.subflows[s.local & (PM_MAX_LOCALS - 1)][s.remote & (PM_MAX_REMOTES - 1)];
+		if (have <= result.plan.subflows[s.local & (PM_MAX_LOCALS - 1)][s.remote & (PM_MAX_REMOTES - 1)])
+			continue;
+		if (emit(ns, c, event, s, PM_CLOSE_SUBFLOW, result)) {
+			s.state = PM_SUBFLOW_CLOSING;
+			--have;
+		}
+	}
+}
+
+// Turns the plan of the pairs in result.missing into how many subflows they lack, and gives their local addresses ids.
+PM_STAGE(prepare_missing)
+{
+	for (unsigned l = 0; l < PM_MAX_LOCALS; ++l) {
+		if (!(result.missing >> (l * PM_MAX_REMOTES) & 0xff))
+			continue;
+		give_local_id(c, l);
+		for (unsigned r = 0; r < PM_MAX_REMOTES; ++r)
+			result.plan.subflows[l][r] = static_cast<u8>(result.plan.subflows[l][r] - result.have.subflows[l][r]);
+	}
+}
+
+// Opens what prepare_missing() found lacking. One walk over the places for subflows, not one for each pair: nested loops
+// are what the verifier cannot bear.
+PM_STAGE(open_missing)
+{
+	for (unsigned i = 0; i < PM_MAX_SUBFLOWS; ++i) {
+		const u64 missing = result.missing;
+		if (!missing)
+			return;
+		pm_subflow &s = c.subflow[i];
+		if (i < c.subflows && s.state != PM_SUBFLOW_NONE)
+			continue;
+		const unsigned pair = lowest_bit(missing);
+		const unsigned l = pair >> 3 & (PM_MAX_LOCALS - 1), r = pair & (PM_MAX_REMOTES - 1);
+		pm_subflow opening{};
+		opening.state = PM_SUBFLOW_OPENING;
+		opening.local = static_cast<u8>(l);
+		opening.remote = static_cast<u8>(r);
+		opening.remote_port = c.remote_listen_port[r] ? c.remote_listen_port[r] : c.remote_port;
+		if (!emit(ns, c, event, opening, PM_OPEN_SUBFLOW, result))
+			return;
+		s = opening;
+		if (c.subflows <= i)
+			c.subflows = static_cast<u8>(i + 1);
+		if (--result.plan.subflows[l][r] == 0)
+			result.missing = missing & (missing - 1);
+	}
+	if (result.missing)
+		++result.full_subflows;
+}
+
+// Compares the plan with what is there: which address pairs lack subflows, and whether any has too many.
+PM_STAGE(compare)
+{
+	const view v{c};
+	result.missing = 0;
+	result.surplus = 0;
+	for (unsigned l = 0; l < PM_MAX_LOCALS; ++l) {
+		if (result.plan.row[l] == result.have.row[l])
+			continue;
+		const u8 partners = v.partners(l);
+		for (unsigned r = 0; r < PM_MAX_REMOTES; ++r) {
+			const u8 want = result.plan.subflows[l][r], have = result.have.subflows[l][r];
+			if (have > want)
+				result.surplus = 1;
+			if (have >= want || !(partners & bit(r)))
+				continue;
+			if (c.failures[l][r] >= PM_MAX_FAILURES)
+				++result.exhausted;
+			else
+				result.missing |= 1ull << (l * PM_MAX_REMOTES + r);
+		}
+	}
+}
+
+// Asks the policy what the connection should have, and writes the difference from what it has down as commands.
+template <policy P>
+PM_INLINE void decide(const pm_namespace &ns, pm_connection &c, const pm_event &event, const pm_settings &settings,
+		      pm_result &result)
+{
+	zero(&result.plan, sizeof result.plan);
+	zero(&result.have, sizeof result.have);
+	close_orphans(ns, c, event, result);
+	result.plan.subflows[0][0] = result.have.subflows[0][0] ? 1 : 0;
+	// From the server's side the peer's subflows are the peer's affair.
+	if (!client_side(c) && !P::opens_from_server)
+		return;
+	P::plan(view{c}, settings, result.plan);
+	compare(ns, c, event, result);
+	if (result.surplus)
+		close_surplus(ns, c, event, result);
+	if (result.missing) {
+		prepare_missing(ns, c, event, result);
+		open_missing(ns, c, event, result);
+	}
+}
+
+// Handles one event of a connection that is in the table: CREATED and ESTABLISHED of a new one come with all zeroes.
+template <policy P>
+PM_INLINE void handle(const pm_namespace &ns, pm_connection &c, const pm_event &event, const pm_settings &settings,
+		      pm_result &result)
+{
+	begin(event, result);
+	const bool changed = apply(ns, c, event, result);
+	if (!changed || !(c.flags & PM_CONN_ESTABLISHED) || (c.flags & PM_CONN_RESYNCING))
+		return;
+	if (c.generation != ns.generation)
+		take_locals(ns, c, event, result);
+	result.status = PM_DECIDED;
+	decide<P>(ns, c, event, settings, result);
+}
+
+} // namespace pm

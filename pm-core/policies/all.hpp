@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+//
+// Every policy's header; policies.def has the rows that go with them.
+#pragma once
+
+#include "fullmesh.hpp"
+#include "ndiffports.hpp"

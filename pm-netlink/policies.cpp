@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+#include "pm-netlink/policies.hpp"
+
+#include <charconv>
+#include <iterator>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "pm-core/engine.hpp"
+#include "pm-core/policies/all.hpp"
+
+namespace pm {
+
+namespace {
+
+template <policy P>
+constexpr policy_info describe()
+{
+	static_assert(std::size(std::span{std::begin(P::settings), std::end(P::settings)}) <= PM_MAX_SETTINGS);
+	return {P::name, P::help, {std::begin(P::settings), std::end(P::settings)}, &handle<P>};
+}
+
+constexpr policy_info table[] = {
+#define PM_POLICY(name) describe<policies::name>(),
+#include "pm-core/policies/policies.def"
+};
+
+template <class Range>
+std::string names(const Range &range)
+{
+	std::vector<std::string_view> all;
+	for (const auto &entry : range)
+		all.push_back(entry.name);
+	return fmt::format("{}", fmt::join(all, ", "));
+}
+
+} // namespace
+
+std::span<const policy_info> all_policies() noexcept { return table; }
+
+expected<const policy_info *> find_policy(std::string_view name)
+{
+	for (const policy_info &policy : table)
+		if (policy.name == name)
+			return &policy;
+	return fail(fmt::format("there is no policy '{}'; these exist: {}", name, names(all_policies())));
+}
+
+expected<pm_settings> make_settings(const policy_info &policy, std::span<const std::string> assignments)
+{
+	pm_settings settings{};
+	for (std::size_t i = 0; i < policy.settings.size(); ++i)
+		settings.value[i] = policy.settings[i].preset;
+	for (const std::string &assignment : assignments) {
+		const auto equals = assignment.find('=');
+		if (equals == std::string::npos)
+			return fail(fmt::format("setting '{}' is not of the form NAME=VALUE", assignment));
+		const std::string_view name = std::string_view{assignment}.substr(0, equals);
+		const std::string_view text = std::string_view{assignment}.substr(equals + 1);
+		std::size_t place = 0;
+		while (place < policy.settings.size() && policy.settings[place].name != name)
+			++place;
+		if (place == policy.settings.size())
+			return fail(policy.settings.empty()
+					    ? fmt::format("policy {} has no settings, so none called '{}'", policy.name, name)
+					    : fmt::format("policy {} has no setting '{}'; it has: {}", policy.name, name,
+							  names(policy.settings)));
+		const setting &known = policy.settings[place];
+		u32 value = 0;
+		const auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), value);
+		if (wrong != std::errc{} || end != text.data() + text.size() || value < known.least || value > known.most)
+			return fail(fmt::format("setting {} of policy {} takes a number from {} to {}, not '{}'", name, policy.name,
+						known.least, known.most, text));
+		settings.value[place] = value;
+	}
+	return settings;
+}
+
+} // namespace pm

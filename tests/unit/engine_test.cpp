@@ -1,0 +1,452 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+//
+// The rules of the engine and of each policy, one sentence each.
+#include <algorithm>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "pm-netlink/manager.hpp"
+#include "tests/support/events.hpp"
+
+using namespace pm;
+using namespace pm::test;
+
+namespace {
+
+constexpr u32 token = 7;
+
+// A namespace whose connections a policy manages, and every command that it has issued.
+struct host {
+	explicit host(std::string_view policy, std::vector<std::string> settings = {})
+		: managed(**find_policy(policy), make_settings(**find_policy(policy), settings).value())
+	{
+	}
+
+	std::vector<pm_command> operator()(const pm_event &event)
+	{
+		std::vector<pm_command> commands;
+		managed.handle(event, [&](const pm_result &result) {
+			commands.insert(commands.end(), result.command, result.command + result.commands);
+		});
+		return commands;
+	}
+
+	// An established connection of a host with `locals` addresses 10.0.1.1, 10.0.2.1, ...
+	std::vector<pm_command> connect(unsigned locals, u8 flags = 0)
+	{
+		for (unsigned l = 1; l <= locals; ++l)
+			(*this)(local_added(local4(static_cast<u8>(l)), l));
+		(*this)(created(token, local4(1), remote4(1), flags));
+		return (*this)(established(token, local4(1), remote4(1), flags));
+	}
+
+	manager managed;
+};
+
+std::vector<pm_command> of_type(const std::vector<pm_command> &commands, pm_command_type type)
+{
+	std::vector<pm_command> some;
+	std::copy_if(commands.begin(), commands.end(), std::back_inserter(some),
+		     [&](const pm_command &c) { return c.type == type; });
+	return some;
+}
+
+std::size_t opened(const std::vector<pm_command> &commands) { return of_type(commands, PM_OPEN_SUBFLOW).size(); }
+std::size_t closed(const std::vector<pm_command> &commands) { return of_type(commands, PM_CLOSE_SUBFLOW).size(); }
+
+TEST(fullmesh, opens_a_subflow_from_every_other_local_address_once_established)
+{
+	host client{"fullmesh"};
+	const auto commands = client.connect(3);
+	ASSERT_EQ(opened(commands), 2u);
+	EXPECT_TRUE(same(commands[0].local, local4(2)) && same(commands[0].remote, remote4(1)));
+	EXPECT_TRUE(same(commands[1].local, local4(3)) && same(commands[1].remote, remote4(1)));
+	EXPECT_EQ(commands[0].ifindex, 2u);
+	EXPECT_EQ(commands[0].remote_port, server_port);
+	EXPECT_EQ(commands[0].token, token);
+}
+
+TEST(fullmesh, opens_nothing_before_the_connection_is_established)
+{
+	host client{"fullmesh"};
+	client(local_added(local4(1)));
+	client(local_added(local4(2)));
+	EXPECT_TRUE(client(created(token)).empty());
+	EXPECT_TRUE(client(announced(token, 1, remote4(2))).empty());
+	EXPECT_EQ(opened(client(established(token))), 3u);
+}
+
+TEST(fullmesh, pairs_an_announced_address_with_every_local_one)
+{
+	host client{"fullmesh"};
+	EXPECT_EQ(opened(client.connect(2)), 1u);
+	const auto commands = client(announced(token, 3, remote4(2), 8080));
+	ASSERT_EQ(opened(commands), 2u);
+	EXPECT_EQ(commands[0].remote_port, 8080);
+	EXPECT_EQ(commands[0].remote_id, 3);
+}
+
+TEST(fullmesh, opens_nothing_towards_an_address_of_the_other_family)
+{
+	host client{"fullmesh"};
+	EXPECT_EQ(opened(client.connect(1)), 0u);
+	client(local_added(local6(1)));
+	EXPECT_TRUE(client(established(token)).empty());
+	const auto commands = client(announced(token, 1, remote6(1)));
+	ASSERT_EQ(opened(commands), 1u);
+	EXPECT_TRUE(same(commands[0].local, local6(1)) && same(commands[0].remote, remote6(1)));
+}
+
+TEST(fullmesh, treats_an_ipv4_mapped_address_as_ipv4)
+{
+	pm_addr mapped{};
+	mapped.bytes[10] = mapped.bytes[11] = 0xff;
+	mapped.bytes[12] = 10;
+	mapped.bytes[14] = 2;
+	mapped.bytes[15] = 2;
+	EXPECT_TRUE(is_ipv4(mapped));
+	EXPECT_TRUE(same(mapped, remote4(2)));
+	host client{"fullmesh"};
+	client.connect(1);
+	EXPECT_EQ(opened(client(announced(token, 1, mapped))), 1u);
+}
+
+TEST(fullmesh, opens_as_many_subflows_as_eight_by_eight_addresses_have_pairs)
+{
+	host client{"fullmesh"};
+	std::size_t commands = opened(client.connect(8));
+	for (u8 r = 2; r <= 8; ++r)
+		commands += opened(client(announced(token, r, remote4(r))));
+	EXPECT_EQ(commands, 63u); // and the initial one
+	EXPECT_EQ(client.managed.counted().full_subflows + client.managed.counted().full_commands, 0u);
+}
+
+struct ndiffports_case {
+	const char *setting;
+	std::size_t opens;
+};
+class ndiffports : public testing::TestWithParam<ndiffports_case> {};
+
+TEST_P(ndiffports, opens_what_is_missing_between_the_initial_addresses_only)
+{
+	host client{"ndiffports", {GetParam().setting}};
+	const auto commands = client.connect(2);
+	EXPECT_EQ(opened(commands), GetParam().opens);
+	for (const pm_command &c : commands) {
+		EXPECT_TRUE(same(c.local, local4(1)) && same(c.remote, remote4(1)));
+		EXPECT_EQ(c.local_id, 0);
+		EXPECT_EQ(c.local_port, 0) << "the kernel chooses a source port for each";
+	}
+	EXPECT_EQ(opened(client(announced(token, 2, remote4(2)))), 0u);
+}
+INSTANTIATE_TEST_SUITE_P(settings, ndiffports,
+			 testing::Values(ndiffports_case{"subflows=1", 0}, ndiffports_case{"subflows=2", 1},
+					 ndiffports_case{"subflows=8", 7}),
+			 [](const auto &info) { return "opens_" + std::to_string(info.param.opens); });
+
+TEST(ndiffports, opens_nothing_to_a_peer_that_denies_joins_to_its_initial_address)
+{
+	host client{"ndiffports", {"subflows=4"}};
+	EXPECT_TRUE(client.connect(1, PM_DENY_JOIN_ID0).empty());
+}
+
+TEST(fullmesh, goes_to_announced_addresses_only_where_joins_to_the_initial_one_are_denied)
+{
+	host client{"fullmesh"};
+	EXPECT_EQ(opened(client.connect(2, PM_DENY_JOIN_ID0)), 0u);
+	const auto commands = client(announced(token, 1, remote4(2)));
+	EXPECT_EQ(opened(commands), 2u);
+	for (const pm_command &c : commands)
+		EXPECT_TRUE(same(c.remote, remote4(2)));
+	EXPECT_EQ(closed(commands), 0u) << "the initial subflow stays";
+}
+
+class every_policy : public testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(policies, every_policy, testing::ValuesIn([] {
+				 std::vector<std::string> names;
+				 for (const policy_info &policy : all_policies())
+					 names.emplace_back(policy.name);
+				 return names;
+			 }()),
+			 [](const auto &info) { return info.param; });
+
+TEST_P(every_policy, opens_and_closes_nothing_on_the_server_side)
+{
+	host server{GetParam()};
+	EXPECT_TRUE(server.connect(2, PM_SERVER_SIDE).empty());
+	EXPECT_TRUE(server(on_path(PM_SUB_ESTABLISHED, token, local4(2), remote4(2), server_port, 50000)).empty());
+	EXPECT_TRUE(server(announced(token, 1, remote4(3))).empty());
+}
+
+TEST_P(every_policy, gives_each_local_address_of_a_connection_an_id_of_its_own_and_keeps_it)
+{
+	host client{GetParam()};
+	std::vector<pm_command> all = client.connect(8);
+	for (u8 r = 2; r <= 8; ++r) {
+		const auto more = client(announced(token, r, remote4(r)));
+		all.insert(all.end(), more.begin(), more.end());
+	}
+	std::set<std::pair<u8, u8>> pairs;
+	std::set<u8> ids, addresses;
+	for (const pm_command &c : of_type(all, PM_OPEN_SUBFLOW)) {
+		pairs.emplace(c.local.bytes[14], c.local_id);
+		addresses.insert(c.local.bytes[14]);
+		ids.insert(c.local_id);
+		EXPECT_EQ(c.local_id == 0, same(c.local, local4(1))) << "id 0 is the initial address";
+	}
+	EXPECT_EQ(pairs.size(), addresses.size());
+	EXPECT_EQ(ids.size(), addresses.size());
+}
+
+TEST_P(every_policy, does_not_open_twice_what_is_being_opened)
+{
+	host client{GetParam()};
+	EXPECT_GE(opened(client.connect(2)), 1u);
+	EXPECT_TRUE(client(established(token)).empty());
+	EXPECT_TRUE(client(created(token)).empty());
+	EXPECT_TRUE(client(event(PM_RESYNC_BEGIN, 99)).empty()) << "another connection's affair";
+}
+
+TEST_P(every_policy, retries_a_failed_subflow_a_bounded_number_of_times)
+{
+	host client{GetParam()};
+	std::vector<pm_command> commands = client.connect(2);
+	std::size_t attempts = 0;
+	for (; !commands.empty(); ++attempts) {
+		ASSERT_LT(attempts, 20u);
+		ASSERT_EQ(commands.size(), 1u);
+		commands = client(answer(PM_SUB_CLOSED, commands[0], static_cast<u16>(50000 + attempts)));
+	}
+	EXPECT_EQ(attempts, static_cast<std::size_t>(PM_MAX_FAILURES));
+	EXPECT_GT(client.managed.counted().exhausted, 0u);
+}
+
+TEST(engine, tries_again_when_the_kernel_refuses_a_command_and_then_leaves_it)
+{
+	host client{"fullmesh"};
+	std::vector<pm_command> commands = client.connect(2);
+	std::size_t attempts = 0;
+	for (; !commands.empty(); ++attempts) {
+		ASSERT_LT(attempts, 20u);
+		commands = client(answer(PM_COMMAND_FAILED, commands[0], 0));
+	}
+	EXPECT_EQ(attempts, static_cast<std::size_t>(PM_MAX_FAILURES));
+}
+
+TEST(engine, forgives_failures_when_the_address_comes_anew)
+{
+	host client{"fullmesh"};
+	std::vector<pm_command> commands = client.connect(2);
+	while (!commands.empty())
+		commands = client(answer(PM_SUB_CLOSED, commands[0], 50000));
+	EXPECT_TRUE(client(local_removed(local4(2))).empty());
+	EXPECT_EQ(opened(client(local_added(local4(2), 2))), 1u);
+}
+
+TEST(engine, closes_what_used_a_removed_remote_address)
+{
+	host client{"fullmesh"};
+	client.connect(1);
+	const auto open = client(announced(token, 2, remote4(2)));
+	ASSERT_EQ(opened(open), 1u);
+	EXPECT_TRUE(client(answer(PM_SUB_ESTABLISHED, open[0], 50001)).empty());
+	const auto commands = client(removed(token, 2));
+	ASSERT_EQ(closed(commands), 1u);
+	EXPECT_TRUE(same(commands[0].remote, remote4(2)));
+	EXPECT_EQ(commands[0].local_port, 50001);
+	EXPECT_TRUE(client(removed(token, 2)).empty()) << "closing once is enough";
+	EXPECT_TRUE(client(answer(PM_SUB_CLOSED, open[0], 50001)).empty()) << "what we closed is not reopened";
+	EXPECT_EQ(opened(client(announced(token, 2, remote4(2)))), 1u) << "until it is announced again";
+}
+
+TEST(engine, closes_a_subflow_that_comes_up_after_its_remote_address_was_removed)
+{
+	host client{"fullmesh"};
+	client.connect(1);
+	const auto open = client(announced(token, 2, remote4(2)));
+	ASSERT_EQ(opened(open), 1u);
+	EXPECT_TRUE(client(removed(token, 2)).empty()) << "it has no name yet";
+	EXPECT_EQ(closed(client(answer(PM_SUB_ESTABLISHED, open[0], 50001))), 1u);
+}
+
+TEST(engine, closes_what_used_a_removed_local_address_and_opens_it_again_when_it_is_back)
+{
+	host client{"fullmesh"};
+	const auto open = client.connect(2);
+	ASSERT_EQ(opened(open), 1u);
+	client(answer(PM_SUB_ESTABLISHED, open[0], 50001));
+	const auto commands = client(local_removed(local4(2)));
+	ASSERT_EQ(closed(commands), 1u);
+	EXPECT_TRUE(same(commands[0].local, local4(2)));
+	client(answer(PM_SUB_CLOSED, open[0], 50001));
+	const auto again = client(local_added(local4(2), 2));
+	ASSERT_EQ(opened(again), 1u);
+	EXPECT_EQ(again[0].local_id, open[0].local_id) << "the id of an address stays";
+}
+
+TEST(engine, closes_the_initial_subflow_too_when_its_local_address_is_removed)
+{
+	host client{"fullmesh"};
+	const auto open = client.connect(2);
+	client(answer(PM_SUB_ESTABLISHED, open[0], 50001));
+	const auto commands = client(local_removed(local4(1)));
+	ASSERT_EQ(closed(commands), 1u);
+	EXPECT_TRUE(same(commands[0].local, local4(1)));
+	EXPECT_EQ(commands[0].local_port, client_port);
+}
+
+TEST(engine, closes_subflows_beyond_the_plan_but_never_the_initial_one)
+{
+	host client{"fullmesh"};
+	client.connect(1);
+	const auto surplus = client(on_path(PM_SUB_ESTABLISHED, token, local4(1), remote4(1), 50001));
+	ASSERT_EQ(closed(surplus), 1u);
+	EXPECT_EQ(surplus[0].local_port, 50001);
+}
+
+TEST(engine, takes_established_for_a_created_that_was_lost)
+{
+	host client{"fullmesh"};
+	client(local_added(local4(1)));
+	client(local_added(local4(2)));
+	EXPECT_EQ(opened(client(established(token))), 1u);
+}
+
+TEST(engine, starts_over_when_a_token_comes_back_for_another_connection)
+{
+	host client{"fullmesh"};
+	client.connect(2); // its CLOSED is lost
+	pm_event next = created(token);
+	next.local_port = 41000;
+	client(next);
+	next.type = PM_ESTABLISHED;
+	EXPECT_EQ(opened(client(next)), 1u);
+	EXPECT_EQ(client.managed.connections(), 1u);
+}
+
+TEST(engine, forgets_a_closed_connection_and_counts_what_comes_after)
+{
+	host client{"fullmesh"};
+	client.connect(2);
+	client(event(PM_CLOSED, token));
+	EXPECT_EQ(client.managed.connections(), 0u);
+	client(announced(token, 1, remote4(2)));
+	client(event(PM_CLOSED, token));
+	EXPECT_EQ(client.managed.counted().unknown, 2u);
+}
+
+TEST(engine, an_id_does_not_change_its_meaning_while_a_subflow_uses_it)
+{
+	host client{"fullmesh"};
+	client.connect(1);
+	EXPECT_EQ(opened(client(announced(token, 2, remote4(2)))), 1u);
+	EXPECT_TRUE(client(announced(token, 2, remote4(3))).empty());
+}
+
+TEST(engine, learns_the_local_id_that_the_kernel_gave)
+{
+	host client{"fullmesh"};
+	client(local_added(local4(1)));
+	client(created(token));
+	client(established(token));
+	client(local_added(local4(2), 2)); // opened, with id 1
+	pm_event theirs = on_path(PM_SUB_ESTABLISHED, token, local4(3), remote4(1), 50009);
+	theirs.local_id = 1;
+	client(theirs);
+	const pm_connection *c = client.managed.find(token);
+	ASSERT_NE(c, nullptr);
+	for (unsigned l = 0; l < PM_MAX_LOCALS; ++l) {
+		if (!(c->locals & bit(l)))
+			continue;
+		EXPECT_EQ(c->local_id[l] == 1, same(c->local[l], local4(3)));
+	}
+}
+
+struct full_case {
+	const char *what;
+	std::uint64_t tally::*counter;
+	void (*overfill)(host &);
+};
+class full_tables : public testing::TestWithParam<full_case> {};
+
+TEST_P(full_tables, are_counted)
+{
+	host client{"fullmesh"};
+	client.connect(1);
+	EXPECT_EQ(client.managed.counted().*GetParam().counter, 0u);
+	GetParam().overfill(client);
+	EXPECT_GT(client.managed.counted().*GetParam().counter, 0u);
+}
+INSTANTIATE_TEST_SUITE_P(
+	tables, full_tables,
+	testing::Values(full_case{"locals_of_the_namespace", &tally::full_locals,
+				  [](host &h) {
+					  for (u8 l = 2; l <= 9; ++l)
+						  h(local_added(local4(l)));
+				  }},
+			full_case{"remotes", &tally::full_remotes,
+				  [](host &h) {
+					  for (u8 r = 2; r <= 9; ++r)
+						  h(announced(token, r, remote4(r)));
+				  }},
+			full_case{"subflows", &tally::full_subflows,
+				  [](host &h) {
+					  for (u16 port = 0; port < 64; ++port)
+						  h(on_path(PM_SUB_ESTABLISHED, token, local4(1), remote4(1),
+							    static_cast<u16>(50000 + port)));
+				  }}),
+	[](const auto &info) { return info.param.what; });
+
+TEST(full_tables, one_connection_too_many_is_lost_and_counted)
+{
+	const policy_info &policy = **find_policy("fullmesh");
+	manager two{policy, *make_settings(policy), 2};
+	for (u32 t = 1; t <= 3; ++t)
+		two.handle(established(t), [](const pm_result &) {});
+	EXPECT_EQ(two.connections(), 2u);
+	EXPECT_EQ(two.counted().table_full, 1u);
+}
+
+TEST(resync, adopts_subflows_that_exist_and_opens_only_what_is_missing)
+{
+	host late{"fullmesh"};
+	for (u8 l = 1; l <= 3; ++l)
+		late(local_added(local4(l), l));
+	late(event(PM_RESYNC_BEGIN, token));
+	late(established(token));
+	late(on_path(PM_SUB_ESTABLISHED, token, local4(1), remote4(1)));
+	pm_event second = on_path(PM_SUB_ESTABLISHED, token, local4(2), remote4(1), 50002);
+	second.local_id = 9;
+	EXPECT_TRUE(late(second).empty());
+	const auto commands = late(event(PM_RESYNC_END, token));
+	ASSERT_EQ(opened(commands), 1u);
+	EXPECT_TRUE(same(commands[0].local, local4(3)));
+	EXPECT_NE(commands[0].local_id, 9);
+	EXPECT_EQ(closed(commands), 0u);
+}
+
+TEST(resync, reopens_what_was_believed_to_exist_and_does_not)
+{
+	host client{"fullmesh"};
+	const auto open = client.connect(2);
+	client(answer(PM_SUB_ESTABLISHED, open[0], 50001)); // its SUB_CLOSED is lost
+	client(event(PM_RESYNC_BEGIN, token));
+	client(established(token));
+	client(on_path(PM_SUB_ESTABLISHED, token, local4(1), remote4(1)));
+	EXPECT_EQ(opened(client(event(PM_RESYNC_END, token))), 1u);
+}
+
+TEST(resync, drops_local_addresses_that_nobody_confirmed)
+{
+	host client{"fullmesh"};
+	const auto open = client.connect(2);
+	client(answer(PM_SUB_ESTABLISHED, open[0], 50001));
+	client(event(PM_RESYNC_BEGIN, 0));
+	client(local_added(local4(1), 1));
+	EXPECT_EQ(closed(client(event(PM_RESYNC_END, 0))), 1u);
+}
+
+} // namespace
