@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+//
+// Links and addresses of the calling thread's network namespace, over rtnetlink (libnl-route-3).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include <netlink/netlink.h>
+
+#include "pm-core/types.h"
+#include "pm-netlink/error.hpp"
+#include "replay/netns.hpp"
+
+namespace pm::replay {
+
+// Owns what libnl allocates, given the function that releases it.
+template <auto release>
+struct nl_release {
+	void operator()(auto *object) const noexcept { release(object); }
+};
+using nl_socket = std::unique_ptr<nl_sock, nl_release<nl_socket_free>>;
+
+[[nodiscard]] tl::unexpected<error> fail_nl(const std::string &what, int code); // a negative code of libnl
+[[nodiscard]] expected<nl_socket> connect_netlink(int protocol);
+
+class links {
+public:
+	[[nodiscard]] static expected<links> open();
+
+	// A veth pair: NAME here, PEER in namespace `there` (by default here too).
+	[[nodiscard]] expected<void> add_veth(const std::string &name, const std::string &peer, const netns *there = nullptr);
+	[[nodiscard]] expected<void> bring_up(const std::string &name);
+	// /24 or /64, an IPv6 one usable at once (no duplicate address detection). Adding what is there is no error.
+	[[nodiscard]] expected<void> add_address(const std::string &name, const pm_addr &address);
+	[[nodiscard]] expected<void> remove_address(const std::string &name, const pm_addr &address);
+
+private:
+	explicit links(nl_socket socket) noexcept : socket_(std::move(socket)) {}
+	nl_socket socket_;
+};
+
+} // namespace pm::replay
