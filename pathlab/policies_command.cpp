@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+//
+// pathlab policies: which there are, and their settings.
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "pathlab/commands.hpp"
+#include "pm-netlink/policies.hpp"
+
+namespace pm::pathlab {
+
+namespace {
+
+struct options {};
+
+nlohmann::json describe(const policy_info &policy)
+{
+	nlohmann::json settings = nlohmann::json::array();
+	for (const setting &each : policy.settings)
+		settings.push_back({{"name", each.name},
+				    {"help", each.help},
+				    {"least", each.least},
+				    {"most", each.most},
+				    {"preset", each.preset}});
+	return {{"name", policy.name}, {"help", policy.help}, {"settings", settings}};
+}
+
+expected<void> run(const options &, const context &all)
+{
+	if (all.json) {
+		nlohmann::json list = nlohmann::json::array();
+		for (const policy_info &policy : all_policies())
+			list.push_back(describe(policy));
+		fmt::print("{}\n", nlohmann::json{{"policies", list}}.dump(2));
+		return {};
+	}
+	for (const policy_info &policy : all_policies()) {
+		fmt::print("{}: {}\n", policy.name, policy.help);
+		for (const setting &each : policy.settings)
+			fmt::print("    {}={}  ({} to {})  {}\n", each.name, each.preset, each.least, each.most, each.help);
+	}
+	return {};
+}
+
+} // namespace
+
+void add_policies(CLI::App &app, context &all)
+{
+	add_command<options>(app, all, "policies", "List the policies and their settings", [](CLI::App &, options &) {}, &run);
+}
+
+} // namespace pm::pathlab

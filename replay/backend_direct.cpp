@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+//
+// The backends without a channel: `native` calls the engine in this process, `bpf` runs it in the kernel through test
+// runs. Nothing can be lost on the way; what has no room in the table of connections is.
+#include "pm-bpf/loader.hpp"
+#include "replay/backend.hpp"
+#include "replay/clock.hpp"
+
+namespace pm::replay {
+
+namespace {
+
+// What both share: counting what comes out.
+class direct : public backend {
+public:
+	explicit direct(const backend_options &options) : options_(options) {}
+
+	expected<void> settle() override { return {}; }
+
+protected:
+	expected<void> open_log()
+	{
+		auto log = decision_log::create();
+		if (!log)
+			return tl::unexpected(log.error());
+		report_.decisions.emplace(std::move(*log));
+		return {};
+	}
+
+	void take(const pm_result &result, const due_event &event, std::uint64_t done_ns) noexcept
+	{
+		report_.decisions->add(result);
+		if (result.status == PM_TABLE_FULL)
+			return;
+		++report_.delivered;
+		report_.tail_delivered += event.tail;
+		report_.latency.record(done_ns > event.due_ns ? done_ns - event.due_ns : 0);
+	}
+
+	expected<backend_report> conclude(const tally &counted, std::uint64_t cpu_ns)
+	{
+		report_.lost["table"] = counted.table_full;
+		report_.counted = counted;
+		report_.cpu_ns = cpu_ns;
+		return std::move(report_);
+	}
+
+	backend_options options_;
+	backend_report report_;
+};
+
+class native_backend : public direct {
+public:
+	explicit native_backend(const backend_options &options)
+		: direct(options), manager_(*options.policy, options.settings, options.most_connections)
+	{
+	}
+
+	expected<void> start() override { return open_log(); }
+
+	expected<void> change_local(const pm_event &event) override
+	{
+		manager_.handle(event, [&](const pm_result &result) { report_.decisions->add(result); });
+		return {};
+	}
+
+	expected<void> offer(std::span<due_event> events) override
+	{
+		const std::uint64_t before = now_ns();
+		std::uint64_t done = before;
+		for (due_event &event : events) {
+			if (event.due_ns == 0)
+				event.due_ns = done;
+			manager_.handle(event.event, [&](const pm_result &result) {
+				done = now_ns();
+				take(result, event, done);
+			});
+		}
+		cpu_ns_ += done - before;
+		return {};
+	}
+
+	expected<backend_report> finish() override { return conclude(manager_.counted(), cpu_ns_); }
+
+private:
+	manager manager_;
+	std::uint64_t cpu_ns_ = 0;
+};
+
+class bpf_backend : public direct {
+public:
+	using direct::direct;
+
+	expected<void> start() override
+	{
+		auto loaded = bpf::engine::load(*options_.policy, options_.settings,
+						{.most_connections = static_cast<std::uint32_t>(options_.most_connections)});
+		if (!loaded)
+			return tl::unexpected(loaded.error());
+		engine_.emplace(std::move(*loaded));
+		return open_log();
+	}
+
+	expected<void> change_local(const pm_event &event) override
+	{
+		return engine_->handle({&event, 1}, [&](const pm_result &result) { report_.decisions->add(result); });
+	}
+
+	expected<void> offer(std::span<due_event> events) override
+	{
+		batch_.clear();
+		for (due_event &event : events) {
+			if (event.due_ns == 0)
+				event.due_ns = now_ns();
+			batch_.push_back(event.event);
+		}
+		std::size_t next = 0;
+		return engine_->handle(batch_, [&](const pm_result &result) {
+			take(result, events[next], result.done_ns);
+			++next;
+		});
+	}
+
+	expected<backend_report> finish() override { return conclude(engine_->counted(), engine_->program_ns()); }
+
+private:
+	std::optional<bpf::engine> engine_;
+	std::vector<pm_event> batch_;
+};
+
+} // namespace
+
+std::unique_ptr<backend> make_native_backend(const backend_options &options)
+{
+	return std::make_unique<native_backend>(options);
+}
+
+std::unique_ptr<backend> make_bpf_backend(const backend_options &options) { return std::make_unique<bpf_backend>(options); }
+
+} // namespace pm::replay

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+//
+// The backend `mptcpd-stock`: the packaged mptcpd, unmodified, with its own plugin `sspi`, takes the events for the
+// kernel's. What it has read is seen from outside, on a copy of its socket: the kernel says after each event whether it
+// was dropped, and how much of what was not is still in the queue. What it does with an event cannot be seen; that it
+// commands something can, because the kernel refuses commands about connections that do not exist.
+#include <array>
+#include <cerrno>
+#include <deque>
+#include <optional>
+
+#include <fmt/format.h>
+#include <net/if.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "pm-bpf/refusals.hpp"
+#include "pm-netlink/event_source.hpp"
+#include "replay/backend.hpp"
+#include "replay/child.hpp"
+#include "replay/clock.hpp"
+#include "replay/group_sender.hpp"
+#include "replay/links.hpp"
+#include "replay/socket_memory.hpp"
+
+namespace pm::replay {
+
+namespace {
+
+constexpr const char *daemon_path = "/usr/libexec/mptcpd";
+
+// What the kernel charges a receive queue for an event, by the length of its message: measured on a socket of our own.
+class charges {
+public:
+	expected<void> measure(group_sender &sender)
+	{
+		auto source = netlink::event_source::open({.buffer_bytes = 1 << 20, .accept_replay = true});
+		if (!source)
+			return tl::unexpected(source.error());
+		for (std::size_t length = 28; length <= netlink::max_message; length += 4) {
+			due_event probe;
+			pm_event closed{};
+			closed.type = PM_CLOSED;
+			closed.token = 1;
+			probe.message.fill(std::byte{});
+			(void)netlink::encode_event(closed, 0, probe.message);
+			probe.length = length;
+			if (auto sent = sender.send({&probe, 1}); !sent)
+				return sent;
+			by_length_[length / 4] = memory_of(source->fd()).queued_bytes;
+			if (auto read = source->drain([](const pm_event &) noexcept {}); !read)
+				return tl::unexpected(read.error());
+		}
+		return {};
+	}
+	std::uint32_t of(std::size_t length) const noexcept { return by_length_[(length + 3) / 4]; }
+
+private:
+	std::array<std::uint32_t, netlink::max_message / 4 + 1> by_length_{};
+};
+
+class mptcpd_stock_backend : public backend {
+public:
+	expected<void> start() override
+	{
+		if (access(daemon_path, X_OK) != 0)
+			return fail(fmt::format("mptcpd is not installed ({} is not there): apt-get install mptcpd mptcpd-plugins",
+						daemon_path));
+		auto sender = group_sender::open();
+		if (!sender)
+			return tl::unexpected(sender.error());
+		sender_.emplace(std::move(*sender));
+		if (auto measured = charges_.measure(*sender_); !measured)
+			return measured;
+		auto here = netns::current();
+		if (!here)
+			return tl::unexpected(here.error());
+		if (auto set = here->set_sysctl("net.mptcp.pm_type", "1"); !set) // else it warns, and manages nothing
+			return set;
+		auto daemon = child::start({daemon_path, "--load-plugins=sspi", "--path-manager=sspi"}, receiving_cpu);
+		if (!daemon)
+			return tl::unexpected(daemon.error());
+		daemon_.emplace(std::move(*daemon));
+		auto refusals = bpf::refusal_counter::attach(daemon_->pid());
+		if (!refusals)
+			return tl::unexpected(refusals.error());
+		refusals_.emplace(std::move(*refusals));
+		return await_subscription();
+	}
+
+	// For real, on links of the same numbers: mptcpd hears of addresses from the kernel.
+	expected<void> change_local(const pm_event &event) override
+	{
+		auto here = links::open();
+		if (!here)
+			return tl::unexpected(here.error());
+		const std::string link = fmt::format("p{}", event.ifindex);
+		if (if_nametoindex(link.c_str()) == 0) {
+			if (auto made = here->add_veth(link, "peer-of-" + link); !made)
+				return made;
+			for (const std::string &end : {link, "peer-of-" + link})
+				if (auto up = here->bring_up(end); !up)
+					return up;
+		}
+		return event.type == PM_LOCAL_REMOVED ? here->remove_address(link, event.local)
+						      : here->add_address(link, event.local);
+	}
+
+	// One by one, because the drop counter says of each whether it got in.
+	expected<void> offer(std::span<due_event> events) override
+	{
+		for (due_event &event : events) {
+			if (event.due_ns == 0)
+				event.due_ns = now_ns();
+			if (auto sent = sender_->send({&event, 1}); !sent)
+				return sent;
+			const socket_memory memory = memory_of(socket_.get());
+			++emitted_;
+			tail_emitted_ += event.tail;
+			if (memory.drops == drops_) {
+				const std::uint32_t charge = charges_.of(event.length);
+				queue_.push_back({event.due_ns, charge, event.tail});
+				queued_bytes_ += charge;
+			} else {
+				drops_ = memory.drops;
+				++dropped_;
+				tail_dropped_ += event.tail;
+			}
+			note_what_was_read(memory.queued_bytes);
+		}
+		return {};
+	}
+
+	void look_around() override { note_what_was_read(memory_of(socket_.get()).queued_bytes); }
+
+	// Its socket runs empty, or it reads nothing for a fifth of a second.
+	expected<void> settle() override
+	{
+		std::uint64_t moved = now_ns();
+		for (std::size_t last = SIZE_MAX; now_ns() - moved < 200'000'000;) {
+			look_around();
+			if (queue_.empty())
+				return {};
+			if (queue_.size() != last)
+				moved = now_ns();
+			last = queue_.size();
+			usleep(50);
+		}
+		return {};
+	}
+
+	expected<backend_report> finish() override
+	{
+		if (!daemon_->alive())
+			return fail("mptcpd ended during the replay; its own log may say why (run it in the foreground)");
+		report_.cpu_ns = daemon_->cpu_ns() - cpu_before_;
+		report_.uncompared_decisions = refusals_->count() - refused_before_;
+		daemon_->pause();
+		auto unread = count_unread();
+		if (!unread)
+			return tl::unexpected(unread.error());
+		const auto [all, of_tail] = *unread;
+		report_.lost["socket"] = dropped_;
+		report_.lost["unread"] = all;
+		report_.delivered = emitted_ - dropped_ - all;
+		report_.tail_delivered = tail_emitted_ - tail_dropped_ - of_tail;
+		return std::move(report_);
+	}
+
+private:
+	struct waiting {
+		std::uint64_t due_ns;
+		std::uint32_t charge;
+		bool tail;
+	};
+
+	expected<void> await_subscription()
+	{
+		for (const std::uint64_t begun = now_ns(); now_ns() - begun < 5'000'000'000; usleep(1000)) {
+			if (!daemon_->alive())
+				return fail("mptcpd ended at once; its own log may say why (run it in the foreground)");
+			auto found = daemon_->socket_in_group(sender_->family().events_group);
+			if (!found)
+				return tl::unexpected(found.error());
+			if (!*found)
+				continue;
+			socket_ = std::move(*found);
+			usleep(20000); // it still asks for addresses and limits after that
+			const socket_memory memory = memory_of(socket_.get());
+			drops_ = memory.drops;
+			cpu_before_ = daemon_->cpu_ns();
+			refused_before_ = refusals_->count();
+			return {};
+		}
+		return fail("mptcpd did not subscribe to the path manager's events within 5 seconds");
+	}
+
+	// The queue is read in order: what it has more than the kernel charges for is gone.
+	void note_what_was_read(std::uint32_t queued_bytes) noexcept
+	{
+		if (queued_bytes_ <= queued_bytes)
+			return;
+		const std::uint64_t now = now_ns();
+		while (!queue_.empty() && queued_bytes_ > queued_bytes) {
+			report_.latency.record(now > queue_.front().due_ns ? now - queue_.front().due_ns : 0);
+			queued_bytes_ -= queue_.front().charge;
+			queue_.pop_front();
+		}
+	}
+
+	// Takes what it has not read out of its socket: all, and of the tail.
+	expected<std::pair<std::uint64_t, std::uint64_t>> count_unread()
+	{
+		std::uint64_t all = 0;
+		std::array<std::byte, 4096> message;
+		for (;;) {
+			const ssize_t size = recv(socket_.get(), message.data(), message.size(), MSG_DONTWAIT);
+			if (size < 0 && errno == ENOBUFS)
+				continue; // said once, before what is in the queue
+			if (size < 0 && errno == EAGAIN)
+				break;
+			if (size < 0)
+				return fail_errno("cannot read what mptcpd left in its socket");
+			const netlink::bytes whole{message.data(), static_cast<std::size_t>(size)};
+			all += netlink::decode_event(whole, sender_->family().id).has_value(); // and not an answer to a command
+		}
+		// What is unread is the youngest of what got in.
+		std::uint64_t of_tail = 0, left = all;
+		for (auto at = queue_.rbegin(); at != queue_.rend() && left > 0; ++at, --left)
+			of_tail += at->tail;
+		return std::pair{all, of_tail};
+	}
+
+	charges charges_;
+	std::optional<group_sender> sender_;
+	std::optional<child> daemon_;
+	std::optional<bpf::refusal_counter> refusals_;
+	descriptor socket_;
+	std::deque<waiting> queue_;
+	std::uint64_t queued_bytes_ = 0;
+	std::uint32_t drops_ = 0;
+	std::uint64_t emitted_ = 0, dropped_ = 0, tail_emitted_ = 0, tail_dropped_ = 0;
+	std::uint64_t cpu_before_ = 0, refused_before_ = 0;
+	backend_report report_;
+};
+
+} // namespace
+
+std::unique_ptr<backend> make_mptcpd_stock_backend(const backend_options &) { return std::make_unique<mptcpd_stock_backend>(); }
+
+} // namespace pm::replay

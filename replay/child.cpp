@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+#include "replay/child.hpp"
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/netlink.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "replay/clock.hpp"
+
+namespace pm::replay {
+
+namespace {
+
+// Between fork and exec: only what is safe in a child of a process with threads.
+[[noreturn]] void become(char *const *arguments, pid_t parent, unsigned cpu, int null)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(127); // the parent died before that
+	dup2(null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+	dup2(null, STDERR_FILENO);
+	stay_on_cpu(cpu);
+	execv(arguments[0], arguments);
+	_exit(127);
+}
+
+bool in_group(int socket, std::uint32_t group)
+{
+	int domain = 0, protocol = 0;
+	socklen_t size = sizeof domain;
+	if (getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0 || domain != AF_NETLINK)
+		return false;
+	size = sizeof protocol;
+	if (getsockopt(socket, SOL_SOCKET, SO_PROTOCOL, &protocol, &size) != 0 || protocol != NETLINK_GENERIC)
+		return false;
+	std::array<std::uint32_t, 32> groups{}; // a bit for each, counted from 1
+	size = sizeof groups;
+	if (getsockopt(socket, SOL_NETLINK, NETLINK_LIST_MEMBERSHIPS, groups.data(), &size) != 0)
+		return false;
+	const std::uint32_t bit = group - 1;
+	return bit / 32 < groups.size() && (groups[bit / 32] >> bit % 32 & 1);
+}
+
+} // namespace
+
+expected<child> child::start(const std::vector<std::string> &command, unsigned cpu)
+{
+	if (access(command[0].c_str(), X_OK) != 0)
+		return fail_errno(fmt::format("cannot run {}", command[0]));
+	std::vector<char *> arguments;
+	for (const std::string &argument : command)
+		arguments.push_back(const_cast<char *>(argument.c_str()));
+	arguments.push_back(nullptr);
+	const descriptor null{open("/dev/null", O_RDWR | O_CLOEXEC)};
+	if (!null)
+		return fail_errno("cannot open /dev/null");
+	stay_on_cpu(sending_cpu); // reads the processors that we may use, before the child shares this memory
+	const pid_t parent = getpid(), pid = fork();
+	if (pid < 0)
+		return fail_errno(fmt::format("cannot start {}", command[0]));
+	if (pid == 0)
+		become(arguments.data(), parent, cpu, null.get());
+	descriptor handle{static_cast<int>(syscall(SYS_pidfd_open, pid, 0))};
+	child made{pid, std::move(handle)};
+	if (!made.handle_)
+		return fail_errno("cannot get a handle of a child process (pidfd_open)");
+	return made;
+}
+
+child::child(child &&other) noexcept : pid_(std::exchange(other.pid_, -1)), handle_(std::move(other.handle_)) {}
+
+child::~child()
+{
+	if (pid_ < 0)
+		return;
+	kill(pid_, SIGKILL);
+	waitpid(pid_, nullptr, 0);
+}
+
+bool child::alive() const noexcept
+{
+	siginfo_t state{};
+	return waitid(P_PID, static_cast<id_t>(pid_), &state, WEXITED | WNOHANG | WNOWAIT) == 0 && state.si_pid == 0;
+}
+
+void child::pause() const noexcept { kill(pid_, SIGSTOP); }
+
+std::uint64_t child::cpu_ns() const noexcept
+{
+	std::ifstream statistics{fmt::format("/proc/{}/schedstat", pid_)};
+	std::uint64_t ns = 0;
+	statistics >> ns;
+	return ns;
+}
+
+expected<descriptor> child::socket_in_group(std::uint32_t group) const
+{
+	std::error_code ignored;
+	for (const auto &entry : std::filesystem::directory_iterator{fmt::format("/proc/{}/fd", pid_), ignored}) {
+		const int number = std::atoi(entry.path().filename().c_str());
+		descriptor copy{static_cast<int>(syscall(SYS_pidfd_getfd, handle_.get(), number, 0))};
+		if (!copy && errno == EPERM)
+			return fail("cannot look into the sockets of a child process: run as root, or with CAP_SYS_PTRACE");
+		if (copy && in_group(copy.get(), group))
+			return copy;
+	}
+	return descriptor{};
+}
+
+} // namespace pm::replay

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+//
+// A program that runs beside us for a while: started in the calling thread's network namespace, gone when this object,
+// the thread or the process is, however they end.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <sys/types.h>
+
+#include "replay/netns.hpp"
+
+namespace pm::replay {
+
+class child {
+public:
+	// Standard output and error go to /dev/null. `cpu` as in stay_on_cpu().
+	[[nodiscard]] static expected<child> start(const std::vector<std::string> &command, unsigned cpu);
+	child(child &&other) noexcept;
+	child &operator=(child &&) = delete;
+	~child(); // kills it and waits
+
+	[[nodiscard]] pid_t pid() const noexcept { return pid_; }
+	[[nodiscard]] bool alive() const noexcept;
+	void pause() const noexcept;                        // SIGSTOP
+	[[nodiscard]] std::uint64_t cpu_ns() const noexcept; // that it has used so far (/proc/PID/schedstat)
+
+	// Our copies of its generic netlink sockets that are members of a multicast group. Each time it is asked for anew.
+	[[nodiscard]] expected<descriptor> socket_in_group(std::uint32_t group) const; // none yet: an empty descriptor
+
+private:
+	child(pid_t pid, descriptor handle) noexcept : pid_(pid), handle_(std::move(handle)) {}
+
+	pid_t pid_ = -1;
+	descriptor handle_; // pidfd
+};
+
+} // namespace pm::replay

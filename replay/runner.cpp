@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+#include "replay/runner.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include <fmt/format.h>
+#include <sys/prctl.h>
+
+#include "replay/clock.hpp"
+#include "replay/group_sender.hpp"
+#include "replay/interrupt.hpp"
+#include "replay/netns.hpp"
+
+namespace pm::replay {
+
+namespace {
+
+constexpr double tail_events_per_s = 1000;
+
+// When the next event is due, counted from the start of its part.
+class schedule {
+public:
+	explicit schedule(const pacing &pace) : pace_(pace) {}
+
+	// 0: now. Otherwise on now_ns()'s clock.
+	std::uint64_t due(const stream_item &item)
+	{
+		if (start_ == 0 || item.tail != in_tail_) {
+			in_tail_ = item.tail;
+			start_ = now_ns();
+			first_time_ = item.event.time_ns;
+			events_ = 0;
+		}
+		const double n = static_cast<double>(events_++);
+		if (in_tail_)
+			return start_ + static_cast<std::uint64_t>(n * 1e9 / tail_events_per_s);
+		if (const auto *rate = std::get_if<at_rate>(&pace_))
+			return start_ + static_cast<std::uint64_t>(n * 1e9 / rate->events_per_s);
+		if (const auto *own = std::get_if<at_own_times>(&pace_))
+			return start_ + static_cast<std::uint64_t>(static_cast<double>(item.event.time_ns - first_time_) / own->speed);
+		return 0;
+	}
+
+private:
+	pacing pace_;
+	std::uint64_t start_ = 0, first_time_ = 0, events_ = 0;
+	bool in_tail_ = false;
+};
+
+// Offers each event when it is due, several at once when several are. Never waits for the consumer: open loop.
+class pacer {
+public:
+	pacer(backend &to, run_report &report, const pacing &pace) : to_(to), report_(report), schedule_(pace)
+	{
+		batch_.reserve(group_sender::most_at_once);
+	}
+
+	expected<void> play(event_stream &stream)
+	{
+		prctl(PR_SET_TIMERSLACK, 1UL);
+		bool in_tail = false;
+		for (;;) {
+			const auto item = stream.next();
+			if (!item)
+				return tl::unexpected(item.error());
+			if (!*item)
+				return flush();
+			if (interrupted())
+				return fail_interrupted();
+			if ((*item)->tail && !in_tail) {
+				in_tail = true;
+				if (auto over = end_of_load(); !over)
+					return over;
+			}
+			if (auto taken = take(**item); !taken)
+				return taken;
+		}
+	}
+
+private:
+	expected<void> end_of_load()
+	{
+		if (auto flushed = flush(); !flushed)
+			return flushed;
+		return to_.settle();
+	}
+
+	expected<void> take(const stream_item &item)
+	{
+		if (item.local_change()) {
+			if (auto flushed = flush(); !flushed)
+				return flushed;
+			return to_.change_local(item.event);
+		}
+		const std::uint64_t due = schedule_.due(item);
+		if (due > now_ns()) {
+			if (auto flushed = flush(); !flushed)
+				return flushed;
+			wait_until(due);
+		}
+		if (item.message.size() > netlink::max_message)
+			return fail(fmt::format("event {} has a message of {} bytes, which is more than any event's", item.event.seq,
+						item.message.size()));
+		due_event &next = batch_.emplace_back();
+		next.event = item.event;
+		std::copy(item.message.begin(), item.message.end(), next.message.begin());
+		next.length = item.message.size();
+		next.due_ns = due;
+		next.tail = item.tail;
+		return batch_.size() == group_sender::most_at_once ? flush() : expected<void>{};
+	}
+
+	// Sleeps over what is long, and spins over the rest: a wake-up may come late by more than an event may.
+	void wait_until(std::uint64_t due)
+	{
+		constexpr std::uint64_t rest = 300'000;
+		std::uint64_t now = now_ns();
+		if (now + 2 * rest < due) {
+			const std::uint64_t until = due - rest;
+			const timespec at{static_cast<time_t>(until / 1'000'000'000), static_cast<long>(until % 1'000'000'000)};
+			to_.look_around();
+			clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, nullptr);
+		}
+		while ((now = now_ns()) < due && !interrupted())
+			to_.look_around();
+	}
+
+	expected<void> flush()
+	{
+		if (batch_.empty())
+			return {};
+		const bool load = !batch_.front().tail;
+		if (load && first_ns_ == 0)
+			first_ns_ = now_ns();
+		if (auto offered = to_.offer(batch_); !offered)
+			return offered;
+		const std::uint64_t sent = now_ns();
+		report_.emitted += batch_.size();
+		if (load) {
+			for (const due_event &event : batch_)
+				report_.sent_late.record(sent > event.due_ns ? sent - event.due_ns : 0);
+			report_.load_seconds = static_cast<double>(sent - first_ns_) / 1e9;
+		} else {
+			report_.tail_emitted += batch_.size();
+		}
+		batch_.clear();
+		return {};
+	}
+
+	backend &to_;
+	run_report &report_;
+	schedule schedule_;
+	std::vector<due_event> batch_;
+	std::uint64_t first_ns_ = 0;
+};
+
+// The oracle: the same stream, each event straight into the engine.
+expected<decision_counts> compare_decisions(event_stream &stream, const backend_options &options, backend_report &result)
+{
+	decision_log none = [] {
+		auto empty = decision_log::create();
+		return std::move(*empty);
+	}();
+	decision_log &made = result.decisions ? *result.decisions : none;
+	if (auto rewound = made.rewind(); !rewound)
+		return tl::unexpected(rewound.error());
+	if (auto rewound = stream.rewind(); !rewound)
+		return tl::unexpected(rewound.error());
+	manager oracle{*options.policy, options.settings, SIZE_MAX};
+	decision_comparison comparison{made};
+	for (;;) {
+		const auto item = stream.next();
+		if (!item)
+			return tl::unexpected(item.error());
+		if (!*item)
+			break;
+		const pm_event &event = (*item)->event;
+		expected<void> compared;
+		oracle.handle(event, [&](const pm_result &decided) {
+			if (compared)
+				compared = comparison.expect(event, decided);
+		});
+		if (!compared)
+			return tl::unexpected(compared.error());
+	}
+	auto counts = comparison.finish();
+	if (counts) {
+		counts->made += result.uncompared_decisions;
+		counts->wrong += result.uncompared_decisions;
+	}
+	return counts;
+}
+
+expected<run_report> run_here(const run_options &options)
+{
+	auto stream = event_stream::open(options.stream);
+	if (!stream)
+		return tl::unexpected(stream.error());
+	run_report report;
+	report.backend = options.through->name;
+	report.policy = options.backend.policy->name;
+	report.trace = options.stream.trace;
+	report.pace = options.pace;
+
+	stay_on_cpu(sending_cpu);
+	const std::unique_ptr<backend> through = options.through->make(options.backend);
+	if (auto started = through->start(); !started)
+		return tl::unexpected(started.error());
+	pacer paced{*through, report, options.pace};
+	if (auto played = paced.play(*stream); !played)
+		return tl::unexpected(played.error());
+	if (auto settled = through->settle(); !settled)
+		return tl::unexpected(settled.error());
+	auto result = through->finish();
+	if (!result)
+		return tl::unexpected(result.error());
+	report.result = std::move(*result);
+	if (report.emitted != report.result.delivered + report.lost())
+		return fail(fmt::format("the sums of the run do not close: {} events emitted, {} delivered, {} lost through {}",
+					report.emitted, report.result.delivered, report.lost(), report.backend));
+	auto decisions = compare_decisions(*stream, options.backend, report.result);
+	if (!decisions)
+		return tl::unexpected(decisions.error());
+	report.decisions = *decisions;
+	return report;
+}
+
+} // namespace
+
+std::uint64_t run_report::lost() const
+{
+	return std::accumulate(result.lost.begin(), result.lost.end(), std::uint64_t{0},
+			       [](std::uint64_t sum, const auto &stage) { return sum + stage.second; });
+}
+
+double run_report::offered_per_s() const
+{
+	return load_seconds > 0 ? static_cast<double>(emitted - tail_emitted) / load_seconds : 0;
+}
+
+nlohmann::json run_report::to_json() const
+{
+	const histogram &latency = result.latency;
+	nlohmann::json raw = nlohmann::json::array();
+	latency.each([&](std::uint64_t upper_end, std::uint64_t count) { raw.push_back({upper_end, count}); });
+	const auto rate = std::get_if<at_rate>(&pace);
+	const auto own = std::get_if<at_own_times>(&pace);
+	nlohmann::json json = {
+		{"backend", backend},
+		{"policy", policy},
+		{"trace", trace},
+		{"pace", rate ? nlohmann::json{{"rate", rate->events_per_s}}
+			 : own ? nlohmann::json{{"speed", own->speed}}
+			       : nlohmann::json{{"rate", "max"}}},
+		{"offered_per_s", offered_per_s()},
+		{"emitted", emitted},
+		{"delivered", result.delivered},
+		{"lost", result.lost},
+		{"decisions",
+		 {{"expected", decisions.expected},
+		  {"made", decisions.made},
+		  {"missing", decisions.missing},
+		  {"wrong", decisions.wrong}}},
+		{"latency_ns",
+		 {{"n", latency.n()},
+		  {"p50", latency.percentile(0.5)},
+		  {"p90", latency.percentile(0.9)},
+		  {"p99", latency.percentile(0.99)},
+		  {"p999", latency.percentile(0.999)},
+		  {"max", latency.max()},
+		  {"histogram", raw}}},
+		{"cpu_ns_per_event",
+		 result.delivered ? static_cast<double>(result.cpu_ns) / static_cast<double>(result.delivered) : 0},
+		{"tail_delivered",
+		 tail_emitted ? nlohmann::json(static_cast<double>(result.tail_delivered) / static_cast<double>(tail_emitted))
+			      : nlohmann::json(nullptr)},
+		{"sent_late_ns",
+		 {{"p50", sent_late.percentile(0.5)}, {"p99", sent_late.percentile(0.99)}, {"max", sent_late.max()}}},
+	};
+	if (result.counted) {
+		const tally &t = *result.counted;
+		json["tables"] = {{"unknown_connection", t.unknown}, {"ignored", t.ignored},
+				  {"full_locals", t.full_locals},     {"full_remotes", t.full_remotes},
+				  {"full_subflows", t.full_subflows}, {"full_commands", t.full_commands},
+				  {"exhausted_pairs", t.exhausted}};
+	}
+	return json;
+}
+
+expected<run_report> run(const run_options &options)
+{
+	auto where = netns::create();
+	if (!where)
+		return tl::unexpected(where.error());
+	return in_namespace(*where, [&] { return run_here(options); });
+}
+
+} // namespace pm::replay

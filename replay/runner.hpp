@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+//
+// One run: a stream replayed through one backend, open loop, in a network namespace of its own that is gone afterwards.
+// Everything must add up, or the run is an error.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+
+#include <nlohmann/json.hpp>
+
+#include "replay/backend.hpp"
+
+namespace pm::replay {
+
+// When events are due: at the trace's own times, `speed` times as fast; evenly, at a rate; or as fast as they can be sent.
+struct at_own_times {
+	double speed = 1;
+};
+struct at_rate {
+	double events_per_s = 1000;
+};
+struct at_full_rate {};
+using pacing = std::variant<at_own_times, at_rate, at_full_rate>;
+
+struct run_options {
+	event_stream::options stream;
+	pacing pace;
+	const backend_info *through = nullptr;
+	backend_options backend;
+};
+
+struct run_report {
+	std::string backend, policy, trace;
+	pacing pace;
+	std::uint64_t emitted = 0, tail_emitted = 0;
+	double load_seconds = 0;        // from the first event of the load to its last
+	histogram sent_late;            // sent - due, of the load
+	backend_report result;
+	decision_counts decisions;
+
+	[[nodiscard]] std::uint64_t lost() const;
+	[[nodiscard]] double offered_per_s() const; // of the load, as it was really sent
+	[[nodiscard]] nlohmann::json to_json() const;
+};
+
+// Fails if anything of the run could not be done, or if its sums do not close.
+[[nodiscard]] expected<run_report> run(const run_options &options);
+
+} // namespace pm::replay
