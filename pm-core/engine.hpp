@@ -124,59 +124,74 @@ PM_STAGE(take_locals)
 
 // ---- events into state ----
 
-// The place of the local address that a new subflow has.
-PM_STAGE(place_local)
-{
-	unsigned l = find_local(c, event.local);
-	if (l == none) {
-		note_places_in_use(ns, c, event, result);
-		l = add_local(c, event.local, result);
-	}
-	if (l != none)
-		learn_local_id(c, l, event.local_id);
-	result.local = static_cast<u8>(l);
-}
-
 // The port that the remote address of a subflow listens on; 0, any, for what the server sees: a port that the peer chose.
 PM_INLINE u16 listen_port(const pm_connection &c, const pm_event &event)
 {
 	return client_side(c) ? event.remote_port : 0;
 }
 
+// The places of the event's addresses.
+PM_STAGE(locate_addresses)
+{
+	result.local = static_cast<u8>(find_local(c, event.local));
+	result.remote = static_cast<u8>(find_remote(c, event.remote, listen_port(c, event)));
+}
+
+// The place of the event's subflow, between the addresses that have been located.
+PM_STAGE(locate_subflow)
+{
+	result.place = none;
+	if (result.local != none && result.remote != none)
+		result.place = static_cast<u8>(find_subflow(c, result.local, result.remote, event.local_port, event.remote_port));
+}
+
+// The place of the local address that a new subflow has.
+PM_STAGE(place_local)
+{
+	if (result.local == none) {
+		note_places_in_use(ns, c, event, result);
+		result.local = static_cast<u8>(add_local(c, event.local, result));
+	}
+	if (result.local != none)
+		learn_local_id(c, result.local, event.local_id);
+}
+
 // The place of the remote address that a new subflow goes to.
 PM_STAGE(place_remote)
 {
-	unsigned r = find_remote(c, event.remote, listen_port(c, event));
-	if (r == none) {
+	if (result.remote == none) {
 		note_places_in_use(ns, c, event, result);
-		r = add_remote(c, event.remote, listen_port(c, event), event.remote_id, result);
+		result.remote = static_cast<u8>(add_remote(c, event.remote, listen_port(c, event), event.remote_id, result));
 		// We got there, so it may be gone to again, although its announcement was never heard.
-		if (r != none && client_side(c))
-			c.remote_known |= bit(r);
+		if (result.remote != none && client_side(c))
+			c.remote_known |= bit(result.remote);
 	}
 	// An announced address stays as long as it is announced; one that was only ever seen, as long as it is seen.
-	if (r != none && !(c.remote_known & bit(r)))
-		c.remote_stale &= ~bit(r);
-	result.remote = static_cast<u8>(r);
+	if (result.remote != none && !(c.remote_known & bit(result.remote)))
+		c.remote_stale &= ~bit(result.remote);
 }
 
 PM_STAGE(subflow_established)
 {
+	locate_addresses(ns, c, event, result);
 	place_local(ns, c, event, result);
 	place_remote(ns, c, event, result);
 	const unsigned l = result.local, r = result.remote;
 	if (l == none || r == none)
 		return;
-	unsigned place = find_subflow(c, l, r, event.local_port, event.remote_port);
+	locate_subflow(ns, c, event, result);
+	unsigned place = result.place;
 	if (place == none) {
 		place = free_subflow(c);
 		if (place == none) {
 			++result.full_subflows;
 			return;
 		}
-		zero(&c.subflow[place & (PM_MAX_SUBFLOWS - 1)], sizeof(pm_subflow));
+		c.subflow[place & (PM_MAX_SUBFLOWS - 1)].word = 0;
 	}
 	const bool initial = l == 0 && r == 0 && event.local_port == c.local_port && event.remote_port == c.remote_port;
+	if (!initial)
+		c.flags |= PM_CONN_ESTABLISHED; // nobody joins before that, so its event was lost
 	pm_subflow &s = c.subflow[place & (PM_MAX_SUBFLOWS - 1)];
 	if (s.state != PM_SUBFLOW_CLOSING || (c.flags & PM_CONN_RESYNCING))
 		s.state = PM_SUBFLOW_ESTABLISHED;
@@ -189,41 +204,32 @@ PM_STAGE(subflow_established)
 
 PM_STAGE(subflow_closed)
 {
-	const unsigned l = find_local(c, event.local);
-	const unsigned r = find_remote(c, event.remote, listen_port(c, event));
-	if (l == none || r == none)
+	locate_addresses(ns, c, event, result);
+	locate_subflow(ns, c, event, result);
+	if (result.place == none)
 		return;
-	const unsigned place = find_subflow(c, l, r, event.local_port, event.remote_port);
-	if (place == none)
-		return;
-	if (c.subflow[place & (PM_MAX_SUBFLOWS - 1)].state != PM_SUBFLOW_CLOSING)
-		count_failure(c, l, r);
-	forget_subflow(c, place);
+	if (c.subflow[result.place & (PM_MAX_SUBFLOWS - 1)].state != PM_SUBFLOW_CLOSING)
+		count_failure(c, result.local, result.remote);
+	forget_subflow(c, result.place);
 }
 
 PM_STAGE(command_failed)
 {
-	const unsigned l = find_local(c, event.local);
-	const unsigned r = find_remote(c, event.remote, event.remote_port);
-	if (l == none || r == none)
+	locate_addresses(ns, c, event, result);
+	locate_subflow(ns, c, event, result);
+	if (result.place == none || c.subflow[result.place & (PM_MAX_SUBFLOWS - 1)].state != PM_SUBFLOW_OPENING)
 		return;
-	const unsigned place = find_subflow(c, l, r, 0, event.remote_port);
-	if (place == none || c.subflow[place & (PM_MAX_SUBFLOWS - 1)].state != PM_SUBFLOW_OPENING)
-		return;
-	count_failure(c, l, r);
-	forget_subflow(c, place);
+	count_failure(c, result.local, result.remote);
+	forget_subflow(c, result.place);
 }
 
 PM_STAGE(subflow_priority)
 {
-	const unsigned l = find_local(c, event.local);
-	const unsigned r = find_remote(c, event.remote, listen_port(c, event));
-	if (l == none || r == none)
+	locate_addresses(ns, c, event, result);
+	locate_subflow(ns, c, event, result);
+	if (result.place == none)
 		return;
-	const unsigned place = find_subflow(c, l, r, event.local_port, event.remote_port);
-	if (place == none)
-		return;
-	pm_subflow &s = c.subflow[place & (PM_MAX_SUBFLOWS - 1)];
+	pm_subflow &s = c.subflow[result.place & (PM_MAX_SUBFLOWS - 1)];
 	s.flags = event.flags & PM_BACKUP ? s.flags | PM_SUBFLOW_BACKUP : s.flags & ~PM_SUBFLOW_BACKUP;
 }
 
@@ -449,31 +455,38 @@ PM_STAGE(prepare_missing)
 	}
 }
 
+// Opens a subflow on the first pair that lacks one, in the place for it that was found.
+PM_STAGE(open_next)
+{
+	const unsigned pair = lowest_bit(result.missing);
+	const unsigned l = pair / PM_MAX_REMOTES & (PM_MAX_LOCALS - 1), r = pair & (PM_MAX_REMOTES - 1);
+	pm_subflow opening{};
+	opening.state = PM_SUBFLOW_OPENING;
+	opening.local = static_cast<u8>(l);
+	opening.remote = static_cast<u8>(r);
+	opening.remote_port = c.remote_listen_port[r] ? c.remote_listen_port[r] : c.remote_port;
+	if (!emit(ns, c, event, opening, PM_OPEN_SUBFLOW, result)) {
+		result.missing = 0; // it follows with the next event
+		return;
+	}
+	c.subflow[result.place & (PM_MAX_SUBFLOWS - 1)] = opening;
+	if (c.subflows <= result.place)
+		c.subflows = static_cast<u8>(result.place + 1);
+	if (--result.plan.subflows[l][r] == 0)
+		result.missing &= result.missing - 1;
+}
+
 // Opens what prepare_missing() found lacking. One walk over the places for subflows, not one for each pair: nested loops
 // are what the verifier cannot bear.
 PM_STAGE(open_missing)
 {
 	for (unsigned i = 0; i < PM_MAX_SUBFLOWS; ++i) {
-		const u64 missing = result.missing;
-		if (!missing)
+		if (!result.missing)
 			return;
-		pm_subflow &s = c.subflow[i];
-		if (i < c.subflows && s.state != PM_SUBFLOW_NONE)
+		if (i < c.subflows && c.subflow[i].state != PM_SUBFLOW_NONE)
 			continue;
-		const unsigned pair = lowest_bit(missing);
-		const unsigned l = pair >> 3 & (PM_MAX_LOCALS - 1), r = pair & (PM_MAX_REMOTES - 1);
-		pm_subflow opening{};
-		opening.state = PM_SUBFLOW_OPENING;
-		opening.local = static_cast<u8>(l);
-		opening.remote = static_cast<u8>(r);
-		opening.remote_port = c.remote_listen_port[r] ? c.remote_listen_port[r] : c.remote_port;
-		if (!emit(ns, c, event, opening, PM_OPEN_SUBFLOW, result))
-			return;
-		s = opening;
-		if (c.subflows <= i)
-			c.subflows = static_cast<u8>(i + 1);
-		if (--result.plan.subflows[l][r] == 0)
-			result.missing = missing & (missing - 1);
+		result.place = static_cast<u8>(i);
+		open_next(ns, c, event, result);
 	}
 	if (result.missing)
 		++result.full_subflows;

@@ -315,6 +315,15 @@ TEST(engine, takes_established_for_a_created_that_was_lost)
 	EXPECT_EQ(opened(client(established(token))), 1u);
 }
 
+TEST(engine, takes_a_join_for_an_established_that_was_lost)
+{
+	host client{"fullmesh"};
+	client(local_added(local4(1)));
+	client(local_added(local4(2)));
+	client(created(token));
+	EXPECT_EQ(opened(client(on_path(PM_SUB_ESTABLISHED, token, local4(1), remote4(2), 50001))), 2u);
+}
+
 TEST(engine, starts_over_when_a_token_comes_back_for_another_connection)
 {
 	host client{"fullmesh"};
