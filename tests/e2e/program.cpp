@@ -31,7 +31,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr int patience_ms = 150'000;
 constexpr unsigned nobody = 65534;
 
 std::string from_environment(const char *name, const char *otherwise)
@@ -118,6 +117,25 @@ std::set<std::string> named_namespaces()
 	return names;
 }
 
+std::string malformed_frames(const std::string &trace)
+{
+	FILE *tshark = popen(("tshark -V -r '" + trace + "' 2>/dev/null").c_str(), "r");
+	char line[1024];
+	std::string wrong;
+	unsigned messages = 0, named = 0;
+	while (tshark && std::fgets(line, sizeof line, tshark)) {
+		messages += std::strstr(line, "[Protocols in frame: netlink:genl:data]") != nullptr;
+		named += std::strstr(line, "(mptcp_pm)") != nullptr;
+		if (std::strstr(line, "Malformed") || std::strstr(line, "Expert Info"))
+			wrong += line;
+	}
+	if (!tshark || pclose(tshark) != 0)
+		wrong += "tshark failed\n";
+	if (messages == 0 || named != messages)
+		wrong += std::to_string(named) + " of " + std::to_string(messages) + " events are named as such\n";
+	return wrong;
+}
+
 // ---- processes ----
 
 process::process(const words &wanted, const std::string &folder, const manner &how)
@@ -173,11 +191,11 @@ pid_t process::child_called(const std::string &name) const
 void process::signal(int number) const { kill(pid_, number); }
 void process::signal_group(int number) const { kill(-pid_, number); }
 
-outcome process::wait()
+outcome process::wait(unsigned seconds)
 {
 	pollfd ended{handle_, POLLIN, 0};
-	if (poll(&ended, 1, patience_ms) != 1) {
-		ADD_FAILURE() << "it still runs after " << patience_ms / 1000 << " seconds";
+	if (poll(&ended, 1, static_cast<int>(seconds * 1000)) != 1) {
+		ADD_FAILURE() << "it still runs after " << seconds << " seconds";
 		signal(SIGKILL);
 	}
 	int status = 0;
@@ -191,11 +209,11 @@ void adopt_orphans() { prctl(PR_SET_CHILD_SUBREAPER, 1); }
 void expect_no_orphans(double seconds)
 {
 	const auto gone = [] {
-		while (waitpid(-1, nullptr, WNOHANG) > 0)
+		pid_t ended;
+		while ((ended = waitpid(-1, nullptr, WNOHANG)) > 0)
 			;
-		return errno == ECHILD;
+		return ended < 0 && errno == ECHILD;
 	};
-	errno = 0;
 	if (await(seconds, gone))
 		return;
 	for (const auto &entry : fs::directory_iterator{"/proc"}) {

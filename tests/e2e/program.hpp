@@ -48,7 +48,7 @@ public:
 	[[nodiscard]] pid_t child_called(const std::string &name) const;
 	void signal(int number) const;       // to the program alone
 	void signal_group(int number) const; // to all that it started too, as Ctrl-C does
-	[[nodiscard]] outcome wait();        // fails the test, and kills it, if that takes too long
+	[[nodiscard]] outcome wait(unsigned seconds = 150); // fails the test, and kills it, if it takes longer
 
 private:
 	pid_t pid_ = -1;
@@ -83,16 +83,13 @@ void expect_no_orphans(double seconds = 0);
 [[nodiscard]] std::set<std::string> named_namespaces();
 [[nodiscard]] words lines_of(const std::string &text);
 [[nodiscard]] std::string read_file(const std::string &path);
-// Yields whether `condition` became true within so many seconds.
-template <class Condition>
-[[nodiscard]] bool await(double seconds, Condition &&condition);
-
-// ---- what is above ----
-
+// What tshark, which has to be there, finds malformed in a trace, and where it does not name the path manager's family.
+[[nodiscard]] std::string malformed_frames(const std::string &trace);
 void sleep_ms(unsigned ms);
 
+// Yields whether `condition` became true within so many seconds.
 template <class Condition>
-bool await(double seconds, Condition &&condition)
+[[nodiscard]] bool await(double seconds, Condition &&condition)
 {
 	for (double waited = 0; !condition(); waited += 0.002) {
 		if (waited > seconds)

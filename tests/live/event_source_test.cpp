@@ -24,6 +24,7 @@
 
 #include "pm-core/address.hpp"
 #include "pm-netlink/event_source.hpp"
+#include "tests/support/kernel.hpp"
 
 #ifndef SOL_MPTCP
 #define SOL_MPTCP 284
@@ -187,6 +188,8 @@ connection_ends connect_once(Address address, std::uint16_t Address::*port)
 	return ends;
 }
 
+bool tells_of_listeners() { return pm::test::kernel_is_at_least(6, 2); }
+
 // What the kernel should have said: listener up, three events from each side in order, listener gone.
 void expect_whole_story(const std::vector<pm_event> &events, const connection_ends &ends, const pm_addr &address)
 {
@@ -206,8 +209,10 @@ void expect_whole_story(const std::vector<pm_event> &events, const connection_en
 	const std::vector<int> connection = {PM_CREATED, PM_ESTABLISHED, PM_CLOSED};
 	EXPECT_EQ(types[ends.client_token], connection);
 	EXPECT_EQ(types[ends.server_token], connection);
-	EXPECT_EQ(types[0], (std::vector<int>{PM_LISTENER_CREATED, PM_LISTENER_CLOSED}));
-	EXPECT_EQ(types.size(), 3u);
+	if (tells_of_listeners()) {
+		EXPECT_EQ(types[0], (std::vector<int>{PM_LISTENER_CREATED, PM_LISTENER_CLOSED}));
+	}
+	EXPECT_EQ(types.size(), tells_of_listeners() ? 3u : 2u);
 }
 
 TEST(drop_counter, survives_the_wrap_of_the_kernels_counter)
@@ -232,12 +237,13 @@ TEST_F(event_source_live, hears_a_connection_from_both_sides)
 
 	event_source source = open_source();
 	EXPECT_GE(source.counters().buffer_bytes, 8u << 20);
+	const unsigned story = tells_of_listeners() ? 8 : 6;
 	const auto over_ipv4 = connect_once(four, &sockaddr_in::sin_port);
-	expect_whole_story(wait_for(source, 8), over_ipv4, ipv4(127, 0, 0, 1));
+	expect_whole_story(wait_for(source, story), over_ipv4, ipv4(127, 0, 0, 1));
 	const auto over_ipv6 = connect_once(six, &sockaddr_in6::sin6_port);
-	expect_whole_story(wait_for(source, 8), over_ipv6, loopback6);
-	EXPECT_EQ(source.counters().delivered, 16u);
-	EXPECT_EQ(sum(source.counters()), 16u);
+	expect_whole_story(wait_for(source, story), over_ipv6, loopback6);
+	EXPECT_EQ(source.counters().delivered, 2 * story);
+	EXPECT_EQ(sum(source.counters()), 2 * story);
 }
 
 TEST_F(event_source_live, takes_a_replay_only_when_asked_to)
