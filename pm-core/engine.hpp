@@ -131,7 +131,7 @@ PM_INLINE u16 listen_port(const pm_connection &c, const pm_event &event)
 }
 
 // The places of the event's addresses.
-PM_STAGE(locate_addresses)
+PM_INLINE void locate_addresses(pm_connection &c, const pm_event &event, pm_result &result)
 {
 	result.local = static_cast<u8>(find_local(c, event.local));
 	result.remote = static_cast<u8>(find_remote(c, event.remote, listen_port(c, event)));
@@ -140,46 +140,41 @@ PM_STAGE(locate_addresses)
 // The place of the event's subflow, between the addresses that have been located.
 PM_STAGE(locate_subflow)
 {
+	locate_addresses(c, event, result);
 	result.place = none;
 	if (result.local != none && result.remote != none)
 		result.place = static_cast<u8>(find_subflow(c, result.local, result.remote, event.local_port, event.remote_port));
 }
 
-// The place of the local address that a new subflow has.
-PM_STAGE(place_local)
+// Places for the addresses of a new subflow that have none, and the id that the kernel gave the local one.
+PM_STAGE(add_addresses)
 {
-	if (result.local == none) {
-		note_places_in_use(ns, c, event, result);
+	note_places_in_use(ns, c, event, result);
+	if (result.local == none)
 		result.local = static_cast<u8>(add_local(c, event.local, result));
-	}
 	if (result.local != none)
 		learn_local_id(c, result.local, event.local_id);
+	if (result.remote != none)
+		return;
+	result.remote = static_cast<u8>(add_remote(c, event.remote, listen_port(c, event), event.remote_id, result));
+	// We got there, so it may be gone to again, although its announcement was never heard.
+	if (result.remote != none && client_side(c))
+		c.remote_known |= bit(result.remote);
 }
 
-// The place of the remote address that a new subflow goes to.
-PM_STAGE(place_remote)
+PM_INLINE void subflow_established(const pm_namespace &ns, pm_connection &c, const pm_event &event, pm_result &result)
 {
-	if (result.remote == none) {
-		note_places_in_use(ns, c, event, result);
-		result.remote = static_cast<u8>(add_remote(c, event.remote, listen_port(c, event), event.remote_id, result));
-		// We got there, so it may be gone to again, although its announcement was never heard.
-		if (result.remote != none && client_side(c))
-			c.remote_known |= bit(result.remote);
+	locate_subflow(ns, c, event, result);
+	if (result.place == none) {
+		add_addresses(ns, c, event, result);
+		locate_subflow(ns, c, event, result);
 	}
-	// An announced address stays as long as it is announced; one that was only ever seen, as long as it is seen.
-	if (result.remote != none && !(c.remote_known & bit(result.remote)))
-		c.remote_stale &= ~bit(result.remote);
-}
-
-PM_STAGE(subflow_established)
-{
-	locate_addresses(ns, c, event, result);
-	place_local(ns, c, event, result);
-	place_remote(ns, c, event, result);
 	const unsigned l = result.local, r = result.remote;
 	if (l == none || r == none)
 		return;
-	locate_subflow(ns, c, event, result);
+	// An announced address stays as long as it is announced; one that was only ever seen, as long as it is seen.
+	if (!(c.remote_known & bit(r)))
+		c.remote_stale &= ~bit(r);
 	unsigned place = result.place;
 	if (place == none) {
 		place = free_subflow(c);
@@ -202,10 +197,8 @@ PM_STAGE(subflow_established)
 	s.remote_port = event.remote_port;
 }
 
-PM_STAGE(subflow_closed)
+PM_INLINE void subflow_closed(pm_connection &c, const pm_result &result)
 {
-	locate_addresses(ns, c, event, result);
-	locate_subflow(ns, c, event, result);
 	if (result.place == none)
 		return;
 	if (c.subflow[result.place & (PM_MAX_SUBFLOWS - 1)].state != PM_SUBFLOW_CLOSING)
@@ -213,20 +206,16 @@ PM_STAGE(subflow_closed)
 	forget_subflow(c, result.place);
 }
 
-PM_STAGE(command_failed)
+PM_INLINE void command_failed(pm_connection &c, const pm_result &result)
 {
-	locate_addresses(ns, c, event, result);
-	locate_subflow(ns, c, event, result);
 	if (result.place == none || c.subflow[result.place & (PM_MAX_SUBFLOWS - 1)].state != PM_SUBFLOW_OPENING)
 		return;
 	count_failure(c, result.local, result.remote);
 	forget_subflow(c, result.place);
 }
 
-PM_STAGE(subflow_priority)
+PM_INLINE void subflow_priority(pm_connection &c, const pm_event &event, const pm_result &result)
 {
-	locate_addresses(ns, c, event, result);
-	locate_subflow(ns, c, event, result);
 	if (result.place == none)
 		return;
 	pm_subflow &s = c.subflow[result.place & (PM_MAX_SUBFLOWS - 1)];
@@ -349,10 +338,12 @@ PM_INLINE bool apply(const pm_namespace &ns, pm_connection &c, const pm_event &e
 		subflow_established(ns, c, event, result);
 		return true;
 	case PM_SUB_CLOSED:
-		subflow_closed(ns, c, event, result);
+		locate_subflow(ns, c, event, result);
+		subflow_closed(c, result);
 		return true;
 	case PM_SUB_PRIORITY:
-		subflow_priority(ns, c, event, result);
+		locate_subflow(ns, c, event, result);
+		subflow_priority(c, event, result);
 		return false;
 	case PM_LOCAL_ADDED:
 	case PM_LOCAL_REMOVED:
@@ -364,7 +355,8 @@ PM_INLINE bool apply(const pm_namespace &ns, pm_connection &c, const pm_event &e
 		resync_end(ns, c, event, result);
 		return true;
 	case PM_COMMAND_FAILED:
-		command_failed(ns, c, event, result);
+		locate_subflow(ns, c, event, result);
+		command_failed(c, result);
 		return true;
 	default:
 		return false;
@@ -373,13 +365,18 @@ PM_INLINE bool apply(const pm_namespace &ns, pm_connection &c, const pm_event &e
 
 // ---- state and plan into commands ----
 
-// Writes the next command, of which the type is set, about result.subject.
-PM_STAGE(write_command)
+// Emits a command about a subflow. Yields whether there was room.
+PM_INLINE bool emit(const pm_namespace &ns, const pm_connection &c, const pm_subflow &s, pm_command_type type,
+		    pm_result &result)
 {
-	const pm_subflow &s = result.subject;
+	if (result.commands >= PM_MAX_COMMANDS) {
+		++result.full_commands;
+		return false;
+	}
 	const unsigned l = s.local & (PM_MAX_LOCALS - 1), r = s.remote & (PM_MAX_REMOTES - 1);
-	pm_command &command = result.command[result.commands & (PM_MAX_COMMANDS - 1)];
+	pm_command &command = result.command[result.commands++ & (PM_MAX_COMMANDS - 1)];
 	command.token = c.token;
+	command.type = static_cast<u8>(type);
 	command.flags = 0;
 	command.local_id = c.local_id[l];
 	command.remote_id = c.remote_id[r];
@@ -388,25 +385,11 @@ PM_STAGE(write_command)
 	command.ifindex = c.local_listed & bit(l) ? ns.ifindex[c.local_from[l] & (PM_MAX_LOCALS - 1)] : 0;
 	command.local = c.local[l];
 	command.remote = c.remote[r];
-	++result.commands;
-}
-
-// Emits a command about a subflow. Yields whether there was room.
-PM_INLINE bool emit(const pm_namespace &ns, pm_connection &c, const pm_event &event, const pm_subflow &subject,
-		    pm_command_type type, pm_result &result)
-{
-	if (result.commands >= PM_MAX_COMMANDS) {
-		++result.full_commands;
-		return false;
-	}
-	result.command[result.commands & (PM_MAX_COMMANDS - 1)].type = static_cast<u8>(type);
-	result.subject.word = subject.word;
-	write_command(ns, c, event, result);
 	return true;
 }
 
 // Closes what stands on an address that is gone, and counts the rest for each pair.
-PM_STAGE(close_orphans)
+PM_INLINE void close_orphans(const pm_namespace &ns, pm_connection &c, pm_result &result)
 {
 	for (unsigned i = 0; i < PM_MAX_SUBFLOWS; ++i) {
 		if (i >= c.subflows)
@@ -416,10 +399,38 @@ PM_STAGE(close_orphans)
 			continue;
 		const bool orphan = (c.local_gone & bit(s.local)) || (c.remote_gone & bit(s.remote));
 		if (orphan && s.state == PM_SUBFLOW_ESTABLISHED) {
-			if (emit(ns, c, event, s, PM_CLOSE_SUBFLOW, result))
+			if (emit(ns, c, s, PM_CLOSE_SUBFLOW, result))
 				s.state = PM_SUBFLOW_CLOSING;
 		} else { // one that is being opened has no name yet: it is closed when it is there
 			++result.have.subflows[s.local & (PM_MAX_LOCALS - 1)][s.remote & (PM_MAX_REMOTES - 1)];
+		}
+	}
+}
+
+// Compares the plan with what is there: which address pairs lack subflows, and whether any has too many.
+PM_STAGE(compare)
+{
+	zero(&result.have, sizeof result.have);
+	close_orphans(ns, c, result);
+	if (!result.ours)
+		return;
+	if (result.plan.subflows[0][0] == 0 && result.have.subflows[0][0] != 0)
+		result.plan.subflows[0][0] = 1; // the initial subflow stays
+	const view v{c};
+	for (unsigned l = 0; l < PM_MAX_LOCALS; ++l) {
+		if (result.plan.row[l] == result.have.row[l])
+			continue;
+		const u8 partners = v.partners(l);
+		for (unsigned r = 0; r < PM_MAX_REMOTES; ++r) {
+			const u8 want = result.plan.subflows[l][r], have = result.have.subflows[l][r];
+			if (have > want)
+				result.surplus = 1;
+			if (have >= want || !(partners & bit(r)))
+				continue;
+			if (c.failures[l][r] >= PM_MAX_FAILURES)
+				++result.exhausted;
+			else
+				result.missing |= 1ull << (l * PM_MAX_REMOTES + r);
 		}
 	}
 }
@@ -436,7 +447,7 @@ PM_STAGE(close_surplus)
 		u8 &have = result.have.subflows[s.local & (PM_MAX_LOCALS - 1)][s.remote & (PM_MAX_REMOTES - 1)];
 		if (have <= result.plan.subflows[s.local & (PM_MAX_LOCALS - 1)][s.remote & (PM_MAX_REMOTES - 1)])
 			continue;
-		if (emit(ns, c, event, s, PM_CLOSE_SUBFLOW, result)) {
+		if (emit(ns, c, s, PM_CLOSE_SUBFLOW, result)) {
 			s.state = PM_SUBFLOW_CLOSING;
 			--have;
 		}
@@ -444,7 +455,7 @@ PM_STAGE(close_surplus)
 }
 
 // Turns the plan of the pairs in result.missing into how many subflows they lack, and gives their local addresses ids.
-PM_STAGE(prepare_missing)
+PM_INLINE void prepare_missing(pm_connection &c, pm_result &result)
 {
 	for (unsigned l = 0; l < PM_MAX_LOCALS; ++l) {
 		if (!(result.missing >> (l * PM_MAX_REMOTES) & 0xff))
@@ -465,7 +476,7 @@ PM_STAGE(open_next)
 	opening.local = static_cast<u8>(l);
 	opening.remote = static_cast<u8>(r);
 	opening.remote_port = c.remote_listen_port[r] ? c.remote_listen_port[r] : c.remote_port;
-	if (!emit(ns, c, event, opening, PM_OPEN_SUBFLOW, result)) {
+	if (!emit(ns, c, opening, PM_OPEN_SUBFLOW, result)) {
 		result.missing = 0; // it follows with the next event
 		return;
 	}
@@ -476,10 +487,11 @@ PM_STAGE(open_next)
 		result.missing &= result.missing - 1;
 }
 
-// Opens what prepare_missing() found lacking. One walk over the places for subflows, not one for each pair: nested loops
-// are what the verifier cannot bear.
+// Opens what is missing. One walk over the places for subflows, not one for each pair: nested loops are what the verifier
+// cannot bear.
 PM_STAGE(open_missing)
 {
+	prepare_missing(c, result);
 	for (unsigned i = 0; i < PM_MAX_SUBFLOWS; ++i) {
 		if (!result.missing)
 			return;
@@ -492,50 +504,21 @@ PM_STAGE(open_missing)
 		++result.full_subflows;
 }
 
-// Compares the plan with what is there: which address pairs lack subflows, and whether any has too many.
-PM_STAGE(compare)
-{
-	const view v{c};
-	result.missing = 0;
-	result.surplus = 0;
-	for (unsigned l = 0; l < PM_MAX_LOCALS; ++l) {
-		if (result.plan.row[l] == result.have.row[l])
-			continue;
-		const u8 partners = v.partners(l);
-		for (unsigned r = 0; r < PM_MAX_REMOTES; ++r) {
-			const u8 want = result.plan.subflows[l][r], have = result.have.subflows[l][r];
-			if (have > want)
-				result.surplus = 1;
-			if (have >= want || !(partners & bit(r)))
-				continue;
-			if (c.failures[l][r] >= PM_MAX_FAILURES)
-				++result.exhausted;
-			else
-				result.missing |= 1ull << (l * PM_MAX_REMOTES + r);
-		}
-	}
-}
-
 // Asks the policy what the connection should have, and writes the difference from what it has down as commands.
 template <policy P>
 PM_INLINE void decide(const pm_namespace &ns, pm_connection &c, const pm_event &event, const pm_settings &settings,
 		      pm_result &result)
 {
 	zero(&result.plan, sizeof result.plan);
-	zero(&result.have, sizeof result.have);
-	close_orphans(ns, c, event, result);
-	result.plan.subflows[0][0] = result.have.subflows[0][0] ? 1 : 0;
 	// From the server's side the peer's subflows are the peer's affair.
-	if (!client_side(c) && !P::opens_from_server)
-		return;
-	P::plan(view{c}, settings, result.plan);
+	result.ours = client_side(c) || P::opens_from_server;
+	if (result.ours)
+		P::plan(view{c}, settings, result.plan);
 	compare(ns, c, event, result);
 	if (result.surplus)
 		close_surplus(ns, c, event, result);
-	if (result.missing) {
-		prepare_missing(ns, c, event, result);
+	if (result.missing)
 		open_missing(ns, c, event, result);
-	}
 }
 
 // Handles one event of a connection that is in the table: CREATED and ESTABLISHED of a new one come with all zeroes.

@@ -244,19 +244,19 @@ struct pm_result {
 	pm_u8 full_subflows;         /*   ... subflows, */
 	pm_u8 full_commands;         /*   ... commands (they follow with the next event) */
 	pm_u8 exhausted;             /* address pairs left alone after PM_MAX_FAILURES */
+	pm_u8 ours;                  /* scratch: subflows are ours to open and close, not only the peer's */
 	pm_u8 surplus;               /* scratch: an address pair has more subflows than planned */
 	pm_u8 local;                 /* scratch: places of the event's addresses, */
 	pm_u8 remote;
 	pm_u8 place;                 /*   ... and of the subflow that is meant */
 	pm_u8 locals_in_use;         /* scratch: places that a subflow in any state refers to */
 	pm_u8 remotes_in_use;
-	pm_u8 reserved[7];
-	struct pm_subflow subject;   /* scratch: what the next command is about */
+	pm_u8 reserved[6];
 	pm_u64 missing;              /* scratch: address pairs that lack subflows, bit local * 8 + remote */
 	struct pm_plan plan;         /* scratch */
 	struct pm_plan have;         /* scratch: subflows that exist or are under way */
 	struct pm_command command[PM_MAX_COMMANDS];
 };
-PM_STATIC_ASSERT(sizeof(struct pm_result) == 48 + 64 + 64 + 64 * 48, "shared with BPF");
+PM_STATIC_ASSERT(sizeof(struct pm_result) == 40 + 64 + 64 + 64 * 48, "shared with BPF");
 
 #endif

@@ -76,7 +76,10 @@ words replaying(const words &arguments)
 	all.insert(all.end(), arguments.begin(), arguments.end());
 	return all;
 }
-words through(const std::string &name) { return replaying({"--policy", "fullmesh", "--rate", "max", "--through", name}); }
+words through(const std::string &name)
+{
+	return replaying({"--policy", "fullmesh", "--rate", "max", "--through", name});
+}
 words native(const words &arguments)
 {
 	words all = replaying({"--through", "native"});
@@ -87,6 +90,8 @@ words generating(const std::string &shape, const std::string &connections, const
 {
 	return {"generate", "--shape", shape, "--connections", connections, "--rate", rate, "-o", "new"};
 }
+
+manner mounting(const std::string &commands) { return {.as_nobody = false, .out = "", .mounts = commands}; }
 
 TEST_F(bad_input, a_command_line_that_makes_no_sense)
 {
@@ -152,7 +157,7 @@ TEST_F(bad_input, a_number_out_of_range)
 		fails(native({"--policy", "fullmesh", "--rate", rate}), failed, "'" + rate + "'");
 	for (const std::string subflows : {"0", "9", "-1", "two", "", "4294967297"})
 		fails(native({"--policy", "ndiffports", "--set", "subflows=" + subflows}), failed, "from 1 to 8");
-	for (const std::string seconds : {"-1", "nan"})
+	for (const std::string seconds : {"0", "-1", "nan", "inf"})
 		fails({"record", "-d", seconds, "-o", "new"}, failed, seconds + " seconds");
 	fails(native({"--policy", "fullmesh", "--rate", "10", "--speed", "1"}), failed, "--rate and --speed");
 	// As many as there are tokens is the most.
@@ -170,8 +175,10 @@ TEST_F(bad_input, an_option_without_the_name_that_it_needs)
 TEST_F(bad_input, a_file_that_is_no_trace)
 {
 	const std::pair<const char *, const char *> table[] = {
-		{"ethernet", "link type"},   {"text", "pcap"},   {"headless", "pcap"}, {"empty", "pcap"},
-		{"undescribed", "mptcp_pm"}, {"missing", "No such file"}, {".", "no trace"},
+		{"ethernet", "link type"},   {"text", "pcap"},
+		{"headless", "pcap"},        {"empty", "pcap"},
+		{"undescribed", "mptcp_pm"}, {"missing", "No such file"},
+		{".", "no trace"},
 	};
 	for (const auto &[file, says] : table) {
 		fails({"show", file}, failed, says);
@@ -184,7 +191,8 @@ TEST_F(bad_input, a_file_that_is_no_trace)
 TEST_F(bad_input, a_truncated_trace)
 {
 	for (const char *backend : {"mptcpd-stock", "netlink", "bpf", "native"})
-		fails({"replay", "truncated", "--through", backend, "--policy", "fullmesh", "--rate", "max"}, failed, "incomplete");
+		fails({"replay", "truncated", "--through", backend, "--policy", "fullmesh", "--rate", "max"}, failed,
+		      "incomplete");
 	outcome shown = pathlab({"show", "truncated"});
 	const words whole = lines_of(succeed({"show", "trace"})), part = lines_of(shown.out);
 	EXPECT_EQ(part, words(whole.begin(), whole.end() - 1)) << "what is whole is shown";
@@ -195,11 +203,12 @@ TEST_F(bad_input, a_truncated_trace)
 TEST_F(bad_input, a_place_that_cannot_be_written)
 {
 	const std::pair<const char *, const char *> table[] = {
-		{"/proc/new", "/proc/new"}, {"nowhere/new", "nowhere/new"}, {"trace/new", "trace/new"}, {".", "not a file"},
-		{"/dev/full", "not a file"},
+		{"/proc/new", "/proc/new"}, {"nowhere/new", "nowhere/new"}, {"trace/new", "trace/new"},
+		{".", "not a file"},        {"/dev/full", "not a file"},
 	};
 	for (const auto &[file, says] : table) {
-		fails({"generate", "--shape", "burst", "--connections", "10", "--rate", "10", "-o", file}, failed, says);
+		fails({"generate", "--shape", "burst", "--connections", "10", "--rate", "10", "-o", file}, failed,
+		      says);
 		fails({"record", "-d", "0.1", "-o", file}, failed, says);
 	}
 	for (const char *place : {"/proc/new", "trace", "trace/new"})
@@ -209,11 +218,11 @@ TEST_F(bad_input, a_place_that_cannot_be_written)
 TEST_F(bad_input, a_full_disk)
 {
 	// The folder itself, with a file system of 64 KiB upon it that only the program sees.
-	const manner full{.as_nobody = false, .out = "", .mounts = "mount -t tmpfs -o size=64k none . && cd \"$PWD\""};
+	const manner full = mounting("mount -t tmpfs -o size=64k none . && cd \"$PWD\"");
 	for (const words &arguments : {generating("burst", "10000", "1000"), words{"compare", "--quick", "-o", "new"}})
 		fails(arguments, failed, "No space left on device", full);
 	// What is left behind there is seen from within.
-	const manner then_list{.as_nobody = false, .out = "", .mounts = full.mounts + " && ! \"$@\" 2>/dev/null && set -- ls -A"};
+	const manner then_list = mounting(full.mounts + " && ! \"$@\" 2>/dev/null && set -- ls -A");
 	for (const words &arguments : {generating("burst", "10000", "1000"), words{"compare", "--quick", "-o", "new"}})
 		EXPECT_EQ(succeed(arguments, then_list), "");
 }
@@ -222,8 +231,15 @@ TEST_F(bad_input, a_standard_output_that_takes_nothing)
 {
 	const manner full{.as_nobody = false, .out = "/dev/full", .mounts = ""};
 	const words table[] = {
-		{"policies"}, {"policies", "-j"}, {"show", "trace"}, {"show", "-j", "trace"},
-		native({"--policy", "fullmesh", "--rate", "max"}), native({"-j", "--policy", "fullmesh", "--rate", "max"}),
+		{"-h"},
+		{"-V"},
+		{"replay", "-h"},
+		{"policies"},
+		{"policies", "-j"},
+		{"show", "trace"},
+		{"show", "-j", "trace"},
+		native({"--policy", "fullmesh", "--rate", "max"}),
+		native({"-j", "--policy", "fullmesh", "--rate", "max"}),
 	};
 	for (const words &arguments : table)
 		fails(arguments, failed, "cannot write to", full);
@@ -244,9 +260,10 @@ TEST_F(bad_input, no_privilege)
 TEST_F(bad_input, an_mptcpd_that_is_not_installed_or_does_not_work)
 {
 	const auto instead = [](const char *what) {
-		return manner{.as_nobody = false, .out = "", .mounts = "mount --bind " + std::string(what) + " /usr/libexec/mptcpd"};
+		return mounting(std::string{"mount --bind "} + what + " /usr/libexec/mptcpd");
 	};
-	for (const words &arguments : {through("mptcpd-stock"), through("native,mptcpd-stock"), {"compare", "--quick", "-o", "new"}})
+	for (const words &arguments :
+	     {through("mptcpd-stock"), through("native,mptcpd-stock"), {"compare", "--quick", "-o", "new"}})
 		fails(arguments, failed, "apt-get install mptcpd", instead("/dev/null"));
 	fails(through("mptcpd-stock"), failed, "mptcpd ended", instead("/bin/false"));
 }
@@ -258,7 +275,8 @@ TEST_F(bad_input, a_kernel_without_mptcp)
 		close(mptcp);
 		GTEST_SKIP() << "this kernel has MPTCP";
 	}
-	for (const words &arguments : {through("netlink"), {"record", "-d", "0.1", "-o", "new"}, {"compare", "-o", "new"}})
+	for (const words &arguments :
+	     {through("netlink"), {"record", "-d", "0.1", "-o", "new"}, {"compare", "-o", "new"}})
 		fails(arguments, failed, "MPTCP");
 }
 

@@ -52,8 +52,9 @@ struct launch {
 		prctl(PR_SET_PDEATHSIG, SIGINT); // nothing outlives the test
 		setpgid(0, 0);
 		const bool moved = dup2(in, 0) == 0 && dup2(out, 1) == 1 && dup2(err, 2) == 2 && chdir(folder) == 0;
-		const bool dropped = !as_nobody || (setgroups(0, nullptr) == 0 && setresgid(nobody, nobody, nobody) == 0 &&
-						    setresuid(nobody, nobody, nobody) == 0);
+		const bool dropped = !as_nobody ||
+				     (setgroups(0, nullptr) == 0 && setresgid(nobody, nobody, nobody) == 0 &&
+				      setresuid(nobody, nobody, nobody) == 0);
 		if (moved && dropped)
 			fexecve(program, arguments.data(), environ);
 		_exit(127);
@@ -87,7 +88,10 @@ words with_mounts(const std::string &mounts, const words &command)
 } // namespace
 
 std::string program() { return from_environment("PATHLAB", PATHLAB_PROGRAM); }
-std::string source_file(const std::string &name) { return from_environment("PATHLAB_SOURCE", PATHLAB_SOURCE) + '/' + name; }
+std::string source_file(const std::string &name)
+{
+	return from_environment("PATHLAB_SOURCE", PATHLAB_SOURCE) + '/' + name;
+}
 
 void sleep_ms(unsigned ms) { poll(nullptr, 0, static_cast<int>(ms)); }
 
@@ -230,10 +234,10 @@ void expect_no_orphans(double seconds)
 
 void command::SetUp()
 {
+	namespaces_ = named_namespaces();
 	if (geteuid() != 0)
 		GTEST_SKIP() << "these tests need root";
 	adopt_orphans();
-	namespaces_ = named_namespaces();
 	std::string made = fs::temp_directory_path() / "pathlab-test-XXXXXX";
 	ASSERT_NE(mkdtemp(made.data()), nullptr) << std::strerror(errno);
 	folder_ = made;

@@ -47,7 +47,8 @@ std::string name_of(const sockaddr_storage &address)
 		return inet_ntop(AF_INET, &in.sin_addr, text, sizeof text) + (':' + std::to_string(ntohs(in.sin_port)));
 	}
 	const auto &in = reinterpret_cast<const sockaddr_in6 &>(address);
-	return std::string{"["} + inet_ntop(AF_INET6, &in.sin6_addr, text, sizeof text) + "]:" + std::to_string(ntohs(in.sin6_port));
+	return std::string{"["} + inet_ntop(AF_INET6, &in.sin6_addr, text, sizeof text) +
+	       "]:" + std::to_string(ntohs(in.sin6_port));
 }
 
 std::string name_of(int socket, decltype(getsockname) *whose)
@@ -172,7 +173,8 @@ protected:
 				continue;
 			stories[event.at("token")].push_back(what);
 			if (what == "created")
-				all[event.at("token")] = {event.at("local"), event.at("remote"), event.at("side") == "server"};
+				all[event.at("token")] = {event.at("local"), event.at("remote"),
+							  event.at("side") == "server"};
 		}
 		for (const auto &[token, story] : stories)
 			EXPECT_EQ(story, (words{"created", "established", "closed"})) << token;
@@ -202,7 +204,8 @@ TEST_F(recording, until_ctrl_c_has_every_event_of_every_connection)
 	EXPECT_EQ(counts.at("addresses"), 1) << "of the loopback interface, but not of loopback's scope";
 	EXPECT_EQ(counts.at("recorded").get<std::size_t>() + 1, lines_of(succeed({"show", "new"})).size());
 
-	const json run = json::parse(succeed({"replay", "new", "--through", "netlink", "--policy", "fullmesh", "--rate", "max", "-j"}));
+	const json run = json::parse(
+		succeed({"replay", "new", "--through", "netlink", "--policy", "fullmesh", "--rate", "max", "-j"}));
 	EXPECT_EQ(run.at("runs").at(0).at("lost").at("socket"), 0);
 	EXPECT_EQ(run.at("runs").at(0).at("decisions").at("missing"), 0);
 }
@@ -226,7 +229,8 @@ TEST_F(recording, that_lost_events_says_how_many_and_fails)
 	const outcome done = recorder.wait(20);
 	EXPECT_EQ(done.status, 1);
 	EXPECT_EQ(done.out, "");
-	EXPECT_TRUE(std::regex_match(done.err, std::regex{"pathlab: [^\n]*lost [1-9][0-9]* of [0-9]+ events[^\n]*\n"})) << done.err;
+	EXPECT_TRUE(std::regex_match(done.err, std::regex{"pathlab: [^\n]*lost [1-9][0-9]* of [0-9]+ events[^\n]*\n"}))
+		<< done.err;
 	EXPECT_EQ(files(), words{"new"}) << "what was recorded is kept";
 }
 

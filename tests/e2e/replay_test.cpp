@@ -54,7 +54,8 @@ TEST_F(replay, every_backend_decides_the_same_in_every_shape)
 TEST_F(replay, a_calm_load_is_lost_by_no_backend)
 {
 	generate("trace", 60);
-	const json runs = run({"--through", "mptcpd-stock,netlink,bpf,native", "--policy", "fullmesh", "--rate", "500"});
+	const json runs = run(
+		{"--through", "mptcpd-stock,netlink,bpf,native", "--policy", "fullmesh", "--rate", "500"});
 	ASSERT_EQ(runs.size(), 4u);
 	for (const json &each : runs) {
 		EXPECT_EQ(each.at("pace"), (json{{"rate", 500}}));
@@ -89,7 +90,8 @@ TEST_F(replay, repetitions_are_interleaved)
 {
 	generate("trace", 20);
 	words order;
-	for (const json &each : run({"--through", "bpf,netlink,native", "--policy", "fullmesh", "--speed", "10", "--repeat", "3", "--tail", "0"})) {
+	for (const json &each : run({"--through", "bpf,netlink,native", "--policy", "fullmesh", "--speed", "10",
+				     "--repeat", "3", "--tail", "0"})) {
 		order.push_back(each.at("backend"));
 		EXPECT_EQ(each.at("pace"), (json{{"speed", 10}}));
 		EXPECT_TRUE(each.at("tail_delivered").is_null()) << "there was none";
@@ -101,8 +103,8 @@ TEST_F(replay, repetitions_are_interleaved)
 TEST_F(replay, the_table_has_a_line_for_each_backend)
 {
 	generate("trace", 20);
-	const std::string table =
-		succeed({"replay", "trace", "--through", "netlink,bpf", "--through", "native", "--policy", "ndiffports", "--rate", "max"});
+	const std::string table = succeed({"replay", "trace", "--through", "netlink,bpf", "--through", "native",
+					   "--policy", "ndiffports", "--rate", "max"});
 	const words lines = lines_of(table);
 	ASSERT_GE(lines.size(), 4u) << table;
 	for (const char *column : {"backend", "lost", "latency", "CPU"})

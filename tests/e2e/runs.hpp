@@ -23,7 +23,8 @@ inline std::uint64_t lost(const json &run)
 // The fields that a run has, of which types, and that its sums close.
 inline void expect_adds_up(const json &run)
 {
-	SCOPED_TRACE(run.at("backend").get<std::string>() + ' ' + run.at("pace").dump() + ' ' + run.at("trace").get<std::string>());
+	SCOPED_TRACE(run.at("backend").get<std::string>() + ' ' + run.at("pace").dump() + ' ' +
+		     run.at("trace").get<std::string>());
 	EXPECT_FALSE(run.at("policy").get<std::string>().empty());
 	EXPECT_GT(run.at("offered_per_s").get<double>(), 0);
 	EXPECT_GE(run.at("cpu_ns_per_event").get<double>(), 0);
@@ -33,22 +34,24 @@ inline void expect_adds_up(const json &run)
 
 	const json &decisions = run.at("decisions");
 	const std::uint64_t expected = decisions.at("expected"), made = decisions.at("made");
-	EXPECT_EQ(expected - decisions.at("missing").get<std::uint64_t>(), made - decisions.at("wrong").get<std::uint64_t>())
+	EXPECT_EQ(expected - decisions.at("missing").get<std::uint64_t>(),
+		  made - decisions.at("wrong").get<std::uint64_t>())
 		<< "both are the decisions that are right";
 
 	const json &latency = run.at("latency_ns");
-	EXPECT_EQ(latency.at("n"), delivered);
+	const std::uint64_t timed = latency.at("n");
+	// mptcpd is watched from outside: while answers to its commands are in its queue, when it reads cannot be told.
+	EXPECT_LE(timed, delivered);
+	EXPECT_TRUE(timed == delivered || run.at("backend") == "mptcpd-stock") << timed << " of " << delivered;
 	std::uint64_t last = 0;
 	for (const char *percentile : {"p50", "p90", "p99", "p999", "max"}) {
-		if (delivered == 0)
-			continue;
 		EXPECT_GE(latency.at(percentile), last) << percentile;
 		last = latency.at(percentile);
 	}
 	std::uint64_t counted = 0;
 	for (const json &bucket : latency.at("histogram"))
 		counted += bucket.at(1).get<std::uint64_t>();
-	EXPECT_EQ(counted, delivered);
+	EXPECT_EQ(counted, timed);
 
 	const json &tail = run.at("tail_delivered");
 	EXPECT_TRUE(tail.is_null() || (tail >= 0 && tail <= 1)) << tail;

@@ -40,7 +40,8 @@ TEST_F(traces, every_shape_is_the_same_for_the_same_seed_and_another_for_another
 		SCOPED_TRACE(shape);
 		words made;
 		for (const words &seed : {words{}, {"--seed", "1"}, {"--seed", "2"}}) {
-			words arguments{"generate", "--shape", shape, "--connections", "50", "--rate", "100", "-o", "new"};
+			words arguments{"generate", "--shape", shape, "--connections", "50", "--rate",
+					"100",      "-o",      "new"};
 			arguments.insert(arguments.end(), seed.begin(), seed.end());
 			EXPECT_EQ(succeed(arguments).find("new: 50 connections, "), 0u);
 			made.push_back(read_file(path("new")));
@@ -53,8 +54,8 @@ TEST_F(traces, every_shape_is_the_same_for_the_same_seed_and_another_for_another
 
 TEST_F(traces, what_was_generated_is_what_is_shown)
 {
-	const json made = json::parse(
-		succeed({"generate", "--shape", "poisson", "--connections", "100", "--rate", "1000", "--seed", "7", "-o", "new", "-j"}));
+	const json made = json::parse(succeed({"generate", "--shape", "poisson", "--connections", "100", "--rate",
+					       "1000", "--seed", "7", "-o", "new", "-j"}));
 	EXPECT_EQ(made.at("trace"), "new");
 	EXPECT_EQ(made.at("shape"), "poisson");
 	EXPECT_EQ(made.at("seed"), 7);
@@ -83,8 +84,9 @@ TEST_F(traces, what_was_generated_is_what_is_shown)
 	}
 	EXPECT_EQ(tokens.size(), 100u);
 	// Each has three subflows beside its first; the client has two addresses of each family.
-	const std::map<std::string, unsigned> expected{{"announced", 100}, {"closed", 100},	     {"created", 100},
-						       {"established", 100}, {"local_added", 4}, {"sub_established", 300}};
+	const std::map<std::string, unsigned> expected{{"announced", 100}, {"closed", 100},
+						       {"created", 100},   {"established", 100},
+						       {"local_added", 4}, {"sub_established", 300}};
 	EXPECT_EQ(counts, expected);
 }
 
@@ -92,7 +94,8 @@ TEST_F(traces, a_trace_takes_the_place_of_an_older_one_only_when_it_is_whole)
 {
 	generate("new", 10);
 	const std::string old = read_file(path("new"));
-	process stopped{{program(), "generate", "--shape", "poisson", "--connections", "100000000", "--rate", "1e6", "-o", "new"},
+	process stopped{{program(), "generate", "--shape", "poisson", "--connections", "100000000", "--rate", "1e6",
+			 "-o", "new"},
 			folder()};
 	EXPECT_TRUE(await(10, [&] { return std::filesystem::exists(path("new.part")); }));
 	EXPECT_EQ(read_file(path("new")), old);

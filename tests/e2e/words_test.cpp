@@ -77,7 +77,10 @@ protected:
 		const std::string all = pathlab(arguments).err;
 		return matches(all.substr(all.rfind(':')), "[:,] ([a-z_-]+)");
 	}
-	names shapes() const { return known({"generate", "--connections", "1", "--rate", "1", "-o", "new", "--shape"}); }
+	names shapes() const
+	{
+		return known({"generate", "--connections", "1", "--rate", "1", "-o", "new", "--shape"});
+	}
 	names backends() const { return known({"replay", "trace", "--policy", "fullmesh", "--through"}); }
 
 	words commands_;
@@ -159,7 +162,8 @@ TEST_F(words_of_pathlab, the_man_page_has_every_command)
 		before = line;
 	}
 	EXPECT_EQ(described, commands_);
-	EXPECT_NE(page.find("pathlab " + succeed({"-V"}).substr(8, 5)), std::string::npos) << "its version is another one";
+	const std::string version = lines_of(succeed({"-V"})).at(0);
+	EXPECT_NE(page.find(' ' + version + ' '), std::string::npos) << "it is of another version than " << version;
 }
 
 // There, one of an option's names is enough.
@@ -204,8 +208,11 @@ protected:
 	// What is offered for the last of these words.
 	names offered(const words &line) const
 	{
-		words all{"/bin/bash", "-c", "compopt() { :; }; . \"$1\"; shift; COMP_WORDS=(pathlab \"$@\"); COMP_CWORD=$#; "
-				"_pathlab; printf '%s\\n' \"${COMPREPLY[@]}\"", "bash", source_file("completion/pathlab.bash")};
+		const char *script = R"(compopt() { :; }
+			. "$1"; shift
+			COMP_WORDS=(pathlab "$@"); COMP_CWORD=$#
+			_pathlab; printf '%s\n' "${COMPREPLY[@]}")";
+		words all{"/bin/bash", "-c", script, "bash", source_file("completion/pathlab.bash")};
 		all.insert(all.end(), line.begin(), line.end());
 		const outcome done = process{all, folder()}.wait();
 		EXPECT_EQ(done.err, "");
@@ -264,7 +271,8 @@ TEST_F(completion, offers_the_names_that_options_take)
 TEST_F(completion, offers_files_and_namespaces)
 {
 	generate("trace", 10);
-	for (const words &line : {words{"show", ""}, {"replay", "tr"}, {"record", "-o", "t"}, {"generate", "--output", ""}})
+	for (const words &line :
+	     {words{"show", ""}, {"replay", "tr"}, {"record", "-o", "t"}, {"generate", "--output", ""}})
 		EXPECT_EQ(offered(line), names{"trace"});
 	for (const char *option : {"-n", "--netns"})
 		EXPECT_EQ(offered({"record", option, ""}), named_namespaces());
