@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
-// The benchmarks: every figure that the project wants to reach, with its baseline beside it, measured here and now. Exit
-// codes: 0 measured, whatever came out; 1 something could not be run (said on stderr); 2 the command line makes no sense;
-// 130 interrupted.
+// The benchmarks: every figure that the project wants to reach, with its baseline beside it, measured here and now.
+// Exit codes: 0 measured, whatever came out; 1 something could not be run (said on stderr); 2 the command line makes no
+// sense; 130 interrupted.
 #include <algorithm>
 #include <cstdio>
 #include <exception>
@@ -31,7 +31,8 @@ struct topic {
 };
 const topic topics[] = {
 	{"engine", "Engine: an event decided", &measure_engine},
-	{"reader", "Reader: events at full sending rate, 8 MiB of socket buffer, a processor of its own", &measure_reader},
+	{"reader", "Reader: events at full sending rate, 8 MiB of socket buffer, a processor of its own",
+	 &measure_reader},
 	{"replayer", "Replayer: one processor sends", &measure_replayer},
 	{"memory", "Memory", &measure_memory},
 };
@@ -79,8 +80,8 @@ void run_topic(const topic &each, const options &asked, outcome &all)
 void print_machine()
 {
 	const nlohmann::json machine = replay::describe_machine();
-	fmt::print("{}, {} processors, {}\n", machine.at("processor").get<std::string>(), machine.at("processors").get<int>(),
-		   machine.at("kernel").get<std::string>());
+	fmt::print("{}, {} processors, {}\n", machine.at("processor").get<std::string>(),
+		   machine.at("processors").get<int>(), machine.at("kernel").get<std::string>());
 	if (sanitized)
 		fmt::print("Built with sanitizers: these are not the figures of what users run.\n");
 	fmt::print("Medians, with the least and the most of the repetitions.\n\n");
@@ -95,7 +96,8 @@ int run(const options &asked)
 		print_machine();
 	outcome all;
 	for (const topic &each : topics)
-		if (asked.only.empty() || std::find(asked.only.begin(), asked.only.end(), each.name) != asked.only.end())
+		if (asked.only.empty() ||
+		    std::find(asked.only.begin(), asked.only.end(), each.name) != asked.only.end())
 			if (!replay::interrupted())
 				run_topic(each, asked, all);
 	if (replay::interrupted()) {
@@ -111,7 +113,7 @@ int run(const options &asked)
 						  {"figures", all.figures},
 						  {"targets", {{"set", all.targets}, {"reached", all.reached}}},
 						  {"failed", all.failed}}
-					 .dump(2));
+					   .dump(2));
 	else
 		fmt::print("{} of {} targets reached{}\n", all.reached, all.targets,
 			   all.failed.empty() ? "" : "; not all could be measured");
@@ -128,10 +130,13 @@ int parse_and_run(int argc, char **argv)
 	for (const topic &each : topics)
 		names.push_back(each.name);
 	options asked;
-	CLI::App app{"Measures pathlab's engine, reader, replayer and memory against their baselines and targets. As root.", "bench"};
+	CLI::App app{
+		"Measures pathlab's engine, reader, replayer and memory against their baselines and targets. As root.",
+		"bench"};
 	app.set_help_flag("-h,--help", "Print this help");
 	app.add_flag("-j,--json", asked.json, "JSON on standard output");
-	app.add_flag("--quick", asked.quick, "Fewer repetitions, and a trace of 1,000,000 events instead of 10,000,000");
+	app.add_flag("--quick", asked.quick,
+		     "Fewer repetitions, and a trace of 1,000,000 events instead of 10,000,000");
 	app.add_option("--only", asked.only, "Only these topics, separated by commas")
 		->delimiter(',')
 		->check(CLI::IsMember(names));

@@ -30,7 +30,8 @@ public:
 		const char *base = std::getenv("TMPDIR");
 		std::string path = fmt::format("{}/pathlab-bench.XXXXXX", base && *base ? base : "/tmp");
 		if (!mkdtemp(path.data()))
-			return fail_errno(fmt::format("cannot create the temporary folder {} (TMPDIR says where it goes)", path));
+			return fail_errno(
+				fmt::format("cannot create the temporary folder {} (TMPDIR says where it goes)", path));
 		return temporary_folder{std::move(path)};
 	}
 	temporary_folder(temporary_folder &&other) noexcept : path_(std::exchange(other.path_, {})) {}
@@ -99,7 +100,8 @@ expected<unnamed_trace> unnamed_trace::generate(std::uint64_t events)
 	if (!writer)
 		return tl::unexpected(writer.error());
 	std::uint64_t written = 0;
-	const replay::generate_options options{.connections = events / events_of_connection + 1, .rate = connections_per_s};
+	const replay::generate_options options{.connections = events / events_of_connection + 1,
+					       .rate = connections_per_s};
 	auto generated = replay::generate(options, [&](const pm_event &event) -> expected<void> {
 		if (replay::interrupted())
 			return replay::fail_interrupted();
@@ -155,7 +157,8 @@ expected<heard> listener::stop(std::uint64_t sent)
 	heard all = who_->count();
 	all.cpu_ns = cpu_ns_;
 	if (all.delivered + all.lost != sent)
-		return fail(fmt::format("the sums do not close: {} events sent, {} delivered, {} lost", sent, all.delivered, all.lost));
+		return fail(fmt::format("the sums do not close: {} events sent, {} delivered, {} lost", sent,
+					all.delivered, all.lost));
 	return all;
 }
 

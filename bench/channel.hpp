@@ -55,7 +55,8 @@ public:
 };
 [[nodiscard]] expected<std::unique_ptr<consumer>> bare_consumer();   // recvmmsg, and nothing else
 [[nodiscard]] expected<std::unique_ptr<consumer>> reading_consumer(); // event_source: checked and decoded
-[[nodiscard]] expected<std::unique_ptr<consumer>> deciding_consumer(const std::vector<pm_event> &addresses); // and fullmesh
+[[nodiscard]] expected<std::unique_ptr<consumer>>
+deciding_consumer(const std::vector<pm_event> &addresses); // and fullmesh
 
 // A consumer at work: polls and drains on a thread on the receiving processor until it is told to stop.
 class listener {

@@ -25,7 +25,8 @@ public:
 		const auto family = netlink::ask_family();
 		if (!family)
 			return tl::unexpected(family.error());
-		socket_ = replay::descriptor{socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_GENERIC)};
+		socket_ = replay::descriptor{
+			socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_GENERIC)};
 		const int size = socket_buffer, on = 1;
 		const int group = static_cast<int>(family->events_group);
 		sockaddr_nl address{};
@@ -34,7 +35,8 @@ public:
 		    setsockopt(fd(), SOL_NETLINK, NETLINK_NO_ENOBUFS, &on, sizeof on) != 0 ||
 		    bind(fd(), reinterpret_cast<const sockaddr *>(&address), sizeof address) != 0 ||
 		    setsockopt(fd(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0)
-			return fail_errno("cannot open the socket of the bare reader: run as root, or with CAP_NET_ADMIN");
+			return fail_errno(
+				"cannot open the socket of the bare reader: run as root, or with CAP_NET_ADMIN");
 		for (std::size_t i = 0; i < batch; ++i) {
 			vector_[i] = {slot_[i].data(), slot_bytes};
 			header_[i].msg_hdr.msg_iov = &vector_[i];
@@ -114,7 +116,8 @@ public:
 
 	expected<void> drain() override
 	{
-		return drain_into([this](const pm_event &event) noexcept { manager_.handle(event, [](const pm_result &) {}); });
+		return drain_into(
+			[this](const pm_event &event) noexcept { manager_.handle(event, [](const pm_result &) {}); });
 	}
 
 private:

@@ -3,10 +3,10 @@
 // What deciding an event costs, for the same stream (steady_stream.hpp) natively and in BPF, with the lookup of its
 // connection. Google Benchmark drives it, with native and BPF repetitions interleaved at random.
 //
-// Both are handed batches of PM_BATCH events, filled outside of the measured time. With one connection the same batch is
-// gone through many times over; with many, each batch has other connections. BPF time is the kernel's, of its own test_run
-// loop: a mean in whole nanoseconds, rounded down, without the time in which something else ran. Native time is therefore
-// CPU time of the thread.
+// Both are handed batches of PM_BATCH events, filled outside of the measured time. With one connection the same batch
+// is gone through many times over; with many, each batch has other connections. BPF time is the kernel's, of its own
+// test_run loop: a mean in whole nanoseconds, rounded down, without the time in which something else ran. Native time
+// is therefore CPU time of the thread.
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -36,9 +36,9 @@ constexpr unsigned many = 10'000;
 constexpr std::uint32_t table = 16384; // connections that the BPF map has room for
 // The first is the one that the targets are about.
 constexpr setup setups[] = {
-	{"fullmesh", 4, 1},    {"fullmesh", 4, many},    {"fullmesh", 2, 1},	 {"fullmesh", 2, many},
-	{"fullmesh", 8, 1},    {"fullmesh", 8, many},    {"ndiffports", 4, 1},	 {"ndiffports", 4, many},
-	{"ndiffports", 2, 1},  {"ndiffports", 2, many},  {"ndiffports", 8, 1},	 {"ndiffports", 8, many},
+	{"fullmesh", 4, 1},   {"fullmesh", 4, many},   {"fullmesh", 2, 1},   {"fullmesh", 2, many},
+	{"fullmesh", 8, 1},   {"fullmesh", 8, many},   {"ndiffports", 4, 1}, {"ndiffports", 4, many},
+	{"ndiffports", 2, 1}, {"ndiffports", 2, many}, {"ndiffports", 8, 1}, {"ndiffports", 8, many},
 };
 
 // The same connections natively and in BPF, and the streams that go on with each.
@@ -110,7 +110,8 @@ public:
 		});
 	}
 
-	// What of run_bpf's time is not the policy's: the kernel's loop, and the program up to where it looks at the event.
+	// What of run_bpf's time is not the policy's: the kernel's loop, and the program up to where it looks at the
+	// event.
 	void run_idle(benchmark::State &state)
 	{
 		for (pm_event &event : bpf_.batch()) {
@@ -153,9 +154,10 @@ private:
 			}
 			state.SetIterationTime(measure() / 1e9);
 			if (!failed && commands_ != expected_)
-				failed = error{fmt::format("{} with {} connections issued {} commands where {} were due: the stream is "
-							   "not steady",
-							   of_.policy, of_.connections, commands_, expected_)};
+				failed = error{fmt::format(
+					"{} with {} connections issued {} commands where {} were due: the stream is "
+					"not steady",
+					of_.policy, of_.connections, commands_, expected_)};
 			if (failed || replay::interrupted()) {
 				state.SkipWithError("failed");
 				break;
@@ -163,7 +165,8 @@ private:
 		}
 	}
 
-	// Brings all connections up in both, and lets both handle every connection's rounds, comparing command by command.
+	// Brings all connections up in both, and lets both handle every connection's rounds, comparing command by
+	// command.
 	expected<void> prepare()
 	{
 		if (auto same = both(native_stream_.addresses()); !same)
@@ -179,8 +182,9 @@ private:
 			if (auto same = both(events); !same)
 				return same;
 			if (made_.size() != due)
-				return fail(fmt::format("{} issued {} commands where {} were due: the stream is not steady",
-							of_.policy, made_.size(), due));
+				return fail(
+					fmt::format("{} issued {} commands where {} were due: the stream is not steady",
+						    of_.policy, made_.size(), due));
 		}
 		bpf_stream_ = lookup_stream_ = native_stream_;
 		return {};
@@ -199,9 +203,12 @@ private:
 		});
 		if (!handled)
 			return handled;
-		const auto same = [](const pm_command &a, const pm_command &b) { return std::memcmp(&a, &b, sizeof a) == 0; };
+		const auto same = [](const pm_command &a, const pm_command &b) {
+			return std::memcmp(&a, &b, sizeof a) == 0;
+		};
 		if (!std::equal(made_.begin(), made_.end(), in_bpf.begin(), in_bpf.end(), same))
-			return fail(fmt::format("{} issued other commands in BPF ({}) than natively ({}), so there is nothing to compare",
+			return fail(fmt::format("{} issued other commands in BPF ({}) than natively ({}), so there is "
+						"nothing to compare",
 						of_.policy, in_bpf.size(), made_.size()));
 		return {};
 	}
@@ -268,8 +275,8 @@ expected<void> measure_here(job &work)
 	for (const setup &of : setups) {
 		if (replay::interrupted())
 			return replay::fail_interrupted();
-		const std::string what = fmt::format("{}, {} x {} addresses, {} connection{}", of.policy, of.addresses, of.addresses,
-						     of.connections, of.connections == 1 ? "" : "s");
+		const std::string what = fmt::format("{}, {} x {} addresses, {} connection{}", of.policy, of.addresses,
+						     of.addresses, of.connections, of.connections == 1 ? "" : "s");
 		work.tell(done++ / static_cast<double>(std::size(setups)), what);
 		const auto between = contest::create(of);
 		if (!between)
@@ -278,13 +285,13 @@ expected<void> measure_here(job &work)
 		if (!took)
 			return tl::unexpected(took.error());
 		const bool aimed_at = &of == &setups[0];
-		work.figures.push_back({what + ", native", unit::nanoseconds, took->native, "finding the connection", took->lookup,
-					aimed_at ? std::optional{target{150}} : std::nullopt});
+		work.figures.push_back({what + ", native", unit::nanoseconds, took->native, "finding the connection",
+					took->lookup, aimed_at ? std::optional{target{150}} : std::nullopt});
 		work.figures.push_back({what + ", BPF", unit::nanoseconds, took->bpf, "native", took->native,
 					aimed_at ? std::optional{target{2.5, target::at_most, true}} : std::nullopt});
 		if (aimed_at)
-			work.figures.push_back({"  of which before the event is looked at", unit::nanoseconds, took->idle, "all of it",
-						took->bpf, {}});
+			work.figures.push_back({"  of which the loop, and entering the program", unit::nanoseconds,
+						took->idle, "all of it", took->bpf, std::nullopt});
 	}
 	return {};
 }

@@ -24,7 +24,8 @@ std::string with_unit(double value, unit in)
 {
 	switch (in) {
 	case unit::nanoseconds:
-		return value < 10'000 ? fmt::format("{:.{}f} ns", value, value < 1000 ? 1 : 0) : pathlab::format_duration(value);
+		return value < 10'000 ? fmt::format("{:.{}f} ns", value, value < 1000 ? 1 : 0)
+				      : pathlab::format_duration(value);
 	case unit::per_second: return pathlab::format_count(value) + "/s";
 	case unit::bytes: return pathlab::format_count(value) + " bytes";
 	case unit::mebibytes: return fmt::format("{:.1f} MiB", value);
@@ -44,7 +45,8 @@ std::string limit_text(const target &goal, unit in)
 
 std::string with_spread(const replay::summary &of, unit in)
 {
-	const std::string median = with_unit(of.median, in), least = with_unit(of.least, in), most = with_unit(of.most, in);
+	const std::string median = with_unit(of.median, in), least = with_unit(of.least, in),
+			  most = with_unit(of.most, in);
 	return least == most ? median : fmt::format("{} ({}..{})", median, least, most);
 }
 
@@ -72,8 +74,9 @@ std::optional<bool> figure::reached() const
 
 nlohmann::json figure::to_json() const
 {
-	nlohmann::json json{{"what", what}, {"unit", name_of(in)}, {"measured", bench::to_json(measured)},
-			    {"baseline", nullptr}, {"ratio", nullptr}, {"target", nullptr}, {"reached", nullptr}};
+	nlohmann::json json{{"what", what},        {"unit", name_of(in)}, {"measured", bench::to_json(measured)},
+			    {"baseline", nullptr}, {"ratio", nullptr},    {"target", nullptr},
+			    {"reached", nullptr}};
 	if (!beside.empty()) {
 		json["baseline"] = bench::to_json(baseline);
 		json["baseline"]["what"] = beside;
@@ -90,17 +93,18 @@ nlohmann::json figure::to_json() const
 
 std::string figures_table(const std::vector<figure> &figures)
 {
-	std::vector<std::vector<std::string>> rows{{"what", "against", "measured", "baseline", "ratio", "target",
-						    "reached"}};
+	std::vector<std::vector<std::string>> rows{
+		{"what", "against", "measured", "baseline", "ratio", "target", "reached"}};
 	for (const figure &each : figures) {
 		const auto ratio = each.ratio();
 		const auto reached = each.reached();
 		rows.push_back({each.what, each.beside, with_spread(each.measured, each.in),
 				each.beside.empty() ? "" : with_spread(each.baseline, each.in),
 				ratio ? fmt::format("{:.2f} x", *ratio) : "",
-				each.goal ? fmt::format("at {} {}", each.goal->side == target::at_most ? "most" : "least",
-							limit_text(*each.goal, each.in))
-					  : "",
+				each.goal
+					? fmt::format("at {} {}", each.goal->side == target::at_most ? "most" : "least",
+						      limit_text(*each.goal, each.in))
+					: "",
 				reached ? (*reached ? "yes" : "NO") : ""});
 	}
 	return pathlab::format_table(rows, 2);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
-// What a benchmark yields: figures, each with its baseline and, where there is one, the target it should reach. A figure is
-// reported, never asserted. Measures nothing itself; see topics.hpp.
+// What a benchmark yields: figures, each with its baseline and, where there is one, the target it should reach. A
+// figure is reported, never asserted. Measures nothing itself; see topics.hpp.
 #pragma once
 
 #include <functional>
@@ -27,7 +27,7 @@ struct figure {
 	std::string what;
 	unit in = unit::nanoseconds;
 	replay::summary measured;
-	std::string beside;        // what the baseline is; empty: there is none
+	std::string beside; // what the baseline is; empty: there is none
 	replay::summary baseline;
 	std::optional<target> goal;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
-// Memory: of each connection that is tracked, in userspace and in the BPF map, and of a long replay, whose peak is read in
-// a process of its own (VmHWM: getrusage's ru_maxrss would still know what the process was before exec).
+// Memory: of each connection that is tracked, in userspace and in the BPF map, and of a long replay, whose peak is read
+// in a process of its own (VmHWM: getrusage's ru_maxrss would still know what the process was before exec).
 #include <cerrno>
 #include <csignal>
 #include <fstream>
@@ -60,8 +60,12 @@ expected<void> measure_connections(job &work)
 				all.handle(event, ignore);
 		grown = heap_bytes() - before;
 		if (all.connections() != tracked)
-			return fail(fmt::format("only {} of {} connections are in the table", all.connections(), tracked));
+			return fail(
+				fmt::format("only {} of {} connections are in the table", all.connections(), tracked));
 	}
+	if (grown <= 0)
+		return fail("the C library does not say how much memory is in use (another allocator, or a sanitizer, "
+			    "is in its place)");
 	const std::string of = fmt::format("{} connections, 4 x 4 addresses", pathlab::format_count(tracked));
 	work.figures.push_back({of + ", each in userspace", unit::bytes, once(grown / tracked), "its state alone",
 				once(sizeof(pm_connection)), target{1024}});
@@ -115,9 +119,10 @@ expected<std::string> run_self(const std::vector<std::string> &arguments)
 	if (replay::interrupted())
 		return replay::fail_interrupted();
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-		return fail(WIFSIGNALED(status) ? fmt::format("the replay whose memory is measured was killed by signal {}",
-							      WTERMSIG(status))
-						: std::string{"the replay whose memory is measured failed: see above"});
+		return fail(WIFSIGNALED(status)
+				    ? fmt::format("the replay whose memory is measured was killed by signal {}",
+						  WTERMSIG(status))
+				    : std::string{"the replay whose memory is measured failed: see above"});
 	return text;
 }
 
@@ -135,7 +140,8 @@ expected<nlohmann::json> replay_apart(const unnamed_trace &trace, std::uint64_t 
 expected<void> measure_replay(job &work)
 {
 	const std::uint64_t few = 100'000, most = work.quick ? 1'000'000 : 10'000'000;
-	work.tell(0.1, fmt::format("generating a trace of {} events", pathlab::format_count(static_cast<double>(most))));
+	work.tell(0.1,
+		  fmt::format("generating a trace of {} events", pathlab::format_count(static_cast<double>(most))));
 	const auto trace = unnamed_trace::generate(most);
 	if (!trace)
 		return tl::unexpected(trace.error());
@@ -147,10 +153,12 @@ expected<void> measure_replay(job &work)
 	if (!all)
 		return tl::unexpected(all.error());
 	const auto peak = [](const nlohmann::json &of) { return once(of.at("peak_kib").get<double>() / 1024); };
-	work.figures.push_back({fmt::format("{} events replayed through `netlink` ({} lost), peak",
-					    pathlab::format_count(all->at("emitted")), pathlab::format_count(all->at("lost"))),
-				unit::mebibytes, peak(*all),
-				fmt::format("the first {}", pathlab::format_count(static_cast<double>(few))), peak(*begun), target{64}});
+	work.figures.push_back(
+		{fmt::format("{} events replayed through `netlink` ({} lost), peak",
+			     pathlab::format_count(all->at("emitted")), pathlab::format_count(all->at("lost"))),
+		 unit::mebibytes, peak(*all),
+		 fmt::format("the first {}", pathlab::format_count(static_cast<double>(few))), peak(*begun),
+		 target{64}});
 	return {};
 }
 

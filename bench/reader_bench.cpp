@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
-// What the reader costs and loses at full sending rate: one thread sends to the real group as fast as it can, another, on a
-// processor of its own, reads. Against it the least that a reader can do, a bare recvmmsg loop over the same messages.
-// Repetitions are interleaved.
+// What the reader costs and loses at full sending rate: one thread sends to the real group as fast as it can, another,
+// on a processor of its own, reads. Against it the least that a reader can do, a bare recvmmsg loop over the same
+// messages. Repetitions are interleaved.
 #include <array>
 
 #include <fmt/format.h>
@@ -72,7 +72,8 @@ expected<void> measure_here(job &work)
 	std::array<samples, everybody> all;
 	for (unsigned i = 0; i < repetitions; ++i) {
 		for (std::size_t which = 0; which < everybody; ++which) {
-			work.tell(static_cast<double>(i * everybody + which) / static_cast<double>(repetitions * everybody),
+			work.tell(static_cast<double>(i * everybody + which) /
+					  static_cast<double>(repetitions * everybody),
 				  fmt::format("{} at full sending rate", names[which]));
 			if (auto ran = run_once(which, *load, all[which]); !ran)
 				return ran;
@@ -86,11 +87,16 @@ expected<void> measure_here(job &work)
 						    pathlab::format_count(load_events)),
 					unit::count, total(all[which].lost), names[bare], total(all[bare].lost),
 					aimed_at ? std::optional{target{0}} : std::nullopt});
-		work.figures.push_back({fmt::format("{}: CPU for an event", names[which]), unit::nanoseconds, cpu(which), names[bare],
-					cpu(bare), aimed_at ? std::optional{target{1.5, target::at_most, true}} : std::nullopt});
+		work.figures.push_back({fmt::format("{}: CPU for an event", names[which]), unit::nanoseconds,
+					cpu(which), names[bare], cpu(bare),
+					aimed_at ? std::optional{target{1.5, target::at_most, true}} : std::nullopt});
 	}
-	work.figures.push_back({"rate at which the events were sent to the reader", unit::per_second,
-				replay::summarize(all[reader].rate), names[bare], replay::summarize(all[bare].rate), {}});
+	work.figures.push_back({"rate at which the events were sent to the reader",
+				unit::per_second,
+				replay::summarize(all[reader].rate),
+				names[bare],
+				replay::summarize(all[bare].rate),
+				{}});
 	return {};
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
-// How fast a trace can be sent from one processor, reading the file included, and how late events are sent at a rate that
-// is given. Against the first, sending events that lie prepared in memory; against the second, a loop that waits for the
-// same times and sends nothing, which shows what the machine itself is late. Repetitions are interleaved.
+// How fast a trace can be sent from one processor, reading the file included, and how late events are sent at a rate
+// that is given. Against the first, sending events that lie prepared in memory; against the second, a loop that waits
+// for the same times and sends nothing, which shows what the machine itself is late. Repetitions are interleaved.
 #include <algorithm>
 #include <array>
 #include <optional>
@@ -84,7 +84,8 @@ struct rates {
 
 expected<void> measure_rates(bool with_reader, prepared_events &load, const unnamed_trace &trace, rates &into)
 {
-	const auto prepared = rate_of(with_reader, [&](replay::group_sender &s) { return load.send(s, trace.events()); });
+	const auto prepared = rate_of(with_reader,
+				      [&](replay::group_sender &s) { return load.send(s, trace.events()); });
 	if (!prepared)
 		return tl::unexpected(prepared.error());
 	into.prepared.push_back(*prepared);
@@ -181,12 +182,16 @@ expected<void> measure_here(job &work)
 	using replay::summarize;
 	const target fast{400'000, target::at_least};
 	work.figures = {
-		{"trace at full rate, nobody subscribed", unit::per_second, summarize(to_nobody.traced), "prepared events",
-		 summarize(to_nobody.prepared), fast},
-		{"trace at full rate, one reader subscribed", unit::per_second, summarize(to_reader.traced), "prepared events",
-		 summarize(to_reader.prepared), fast},
-		{"trace at full rate, a whole run through `netlink`", unit::per_second, summarize(whole), "the sending alone",
-		 summarize(to_reader.traced), {}},
+		{"trace at full rate, nobody subscribed", unit::per_second, summarize(to_nobody.traced),
+		 "prepared events", summarize(to_nobody.prepared), fast},
+		{"trace at full rate, one reader subscribed", unit::per_second, summarize(to_reader.traced),
+		 "prepared events", summarize(to_reader.prepared), fast},
+		{"trace at full rate, a whole run through `netlink`",
+		 unit::per_second,
+		 summarize(whole),
+		 "the sending alone",
+		 summarize(to_reader.traced),
+		 {}},
 		{"|sent - due| at 50,000 events/s, p99", unit::nanoseconds, summarize(late.sent_p99), "waiting only",
 		 summarize(late.waited_p99), target{100'000}},
 		{"|sent - due| at 50,000 events/s, p50", unit::nanoseconds, summarize(late.sent_p50), "", {}, {}},

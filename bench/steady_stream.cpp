@@ -68,7 +68,8 @@ std::vector<steady_stream::subflow> steady_stream::subflows_to(unsigned remote) 
 	std::vector<subflow> all;
 	const unsigned n = shape_.mesh ? shape_.locals : remote == 0 ? ndiffports_preset : 0;
 	for (unsigned i = 0; i < n; ++i)
-		all.push_back({shape_.mesh ? i : 0, remote, static_cast<std::uint16_t>(first_local_port + remote * 64 + i)});
+		all.push_back(
+			{shape_.mesh ? i : 0, remote, static_cast<std::uint16_t>(first_local_port + remote * 64 + i)});
 	return all;
 }
 

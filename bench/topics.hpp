@@ -23,8 +23,8 @@ namespace pm::bench {
 // Bytes for each connection, and the resident memory of a long replay.
 [[nodiscard]] expected<void> measure_memory(job &work);
 
-// What measure_memory() runs this program again for: the first `events` of a trace through `netlink` at full rate. Prints
-// {emitted, lost, peak_kib} and ends with the process's exit code.
+// What measure_memory() runs this program again for: the first `events` of a trace through `netlink` at full rate.
+// Prints {emitted, lost, peak_kib} and ends with the process's exit code.
 [[nodiscard]] int replay_for_memory(const std::string &trace, std::uint64_t events);
 
 } // namespace pm::bench

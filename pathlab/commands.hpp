@@ -17,6 +17,7 @@ namespace pm::pathlab {
 // What is common to all subcommands.
 struct context {
 	bool json = false;
+	bool ends_by_interrupt = false; // what was chosen may go on until Ctrl-C: that is no failure then
 	std::function<expected<void>()> chosen; // the subcommand that the command line names, ready to run
 };
 
@@ -30,7 +31,7 @@ void add_compare(CLI::App &app, context &all);
 // Adds a subcommand whose options are an Options: `declare` binds them, `run` carries it out.
 template <class Options, class Declare>
 void add_command(CLI::App &app, context &all, const char *name, const char *help, Declare &&declare,
-		 expected<void> (*run)(const Options &, const context &))
+		 expected<void> (*run)(const Options &, context &))
 {
 	CLI::App *command = app.add_subcommand(name, help);
 	auto options = std::make_shared<Options>();

@@ -31,7 +31,7 @@ expected<void> write(const std::string &path, const std::string &text)
 	return {};
 }
 
-expected<void> run(const options &asked, const context &all)
+expected<void> run(const options &asked, context &all)
 {
 	const auto policy = find_policy(asked.policy);
 	if (!policy)
@@ -60,9 +60,9 @@ expected<void> run(const options &asked, const context &all)
 		return written;
 	fmt::print("{}", all.json ? text : results_table(compared->runs));
 	if (!compared->complete)
-		fmt::print(stderr, "pathlab: stopped before the end; {} has the {} runs that were finished\n", file,
-			   compared->runs.size());
-	else if (!all.json)
+		return fail(fmt::format("{}; {} has the {} runs that were finished",
+					compared->failure.empty() ? "interrupted" : compared->failure, file, compared->runs.size()));
+	if (!all.json)
 		fmt::print("{}: every run, with machine and versions; the traces are beside it\n", file);
 	return {};
 }
@@ -79,7 +79,7 @@ void add_compare(CLI::App &app, context &all)
 			command.add_option("--policy", o.policy, "The policy (default: fullmesh)");
 			command.add_option("--set", o.settings, "A setting of the policy, NAME=VALUE")->take_all();
 			command.add_option("--buffer", o.buffer, "Bytes of socket buffer of the backend netlink (default: 8388608)")
-				->check(CLI::Range(4096u, 1u << 30));
+				->check(CLI::Range(4096u, 1u << 28));
 		},
 		&run);
 }

@@ -25,7 +25,7 @@ struct options {
 	double rate = 0;
 };
 
-expected<void> run(const options &asked, const context &all)
+expected<void> run(const options &asked, context &all)
 {
 	const auto shape = replay::find_shape(asked.shape);
 	if (!shape)
@@ -75,7 +75,9 @@ void add_generate(CLI::App &app, context &all)
 		app, all, "generate", "Generate a trace",
 		[&](CLI::App &command, options &o) {
 			command.add_option("--shape", o.shape, fmt::format("One of: {}", fmt::join(names, ", ")))->required();
-			command.add_option("--connections", o.connections, "How many connections, at least 1")->required();
+			command.add_option("--connections", o.connections, "How many connections, at least 1")
+				->required()
+				->check(CLI::Range(std::uint64_t{1}, std::uint64_t{UINT32_MAX})); // as many as there are tokens
 			command.add_option("--rate", o.rate, "New connections per second, above 0")->required();
 			command.add_option("--seed", o.seed, "The same seed makes the same trace (default: 1)");
 			command.add_option("-o,--output", o.file, "The trace to write")->required();

@@ -3,6 +3,7 @@
 // pathlab: the command line. Exit codes: 0 done, 1 failed (said on stderr), 2 the command line makes no sense, 130
 // interrupted.
 #include <exception>
+#include <iostream>
 
 #include <fmt/format.h>
 
@@ -12,6 +13,12 @@
 namespace {
 
 constexpr int failed = 1, usage = 2, interrupted = 130;
+
+int cannot_write()
+{
+	fmt::print(stderr, "pathlab: cannot write to standard output: is the disk full?\n");
+	return failed;
+}
 
 int run(int argc, char **argv)
 {
@@ -31,26 +38,23 @@ int run(int argc, char **argv)
 	try {
 		app.parse(argc, argv);
 	} catch (const CLI::Success &asked) { // for help, or the version
-		return app.exit(asked);
+		const int code = app.exit(asked);
+		return std::cout.flush() ? code : cannot_write();
 	} catch (const CLI::ParseError &wrong) {
-		fmt::print(stderr, "pathlab: {} (`pathlab -h` and `pathlab COMMAND -h` help)\n", wrong.what());
+		const auto unknown = app.remaining(); // which CLI11 would call a missing subcommand
+		const std::string why = app.get_subcommands().empty() && !unknown.empty()
+						? fmt::format("there is no command or option '{}'", unknown.front())
+						: wrong.what();
+		fmt::print(stderr, "pathlab: {} (`pathlab -h` and `pathlab COMMAND -h` help)\n", why);
 		return usage;
 	}
 	pm::replay::catch_interrupts();
 	const auto done = all.chosen();
-	if (pm::replay::interrupted()) {
-		fmt::print(stderr, "pathlab: interrupted\n");
-		return interrupted;
-	}
 	if (!done) {
 		fmt::print(stderr, "pathlab: {}\n", done.error().text);
-		return failed;
+		return pm::replay::interrupted() && !all.ends_by_interrupt ? interrupted : failed;
 	}
-	if (std::fflush(stdout) != 0) {
-		fmt::print(stderr, "pathlab: cannot write to standard output: is the disk full?\n");
-		return failed;
-	}
-	return 0;
+	return std::fflush(stdout) == 0 ? 0 : cannot_write();
 }
 
 } // namespace

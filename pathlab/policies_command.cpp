@@ -25,7 +25,7 @@ nlohmann::json describe(const policy_info &policy)
 	return {{"name", policy.name}, {"help", policy.help}, {"settings", settings}};
 }
 
-expected<void> run(const options &, const context &all)
+expected<void> run(const options &, context &all)
 {
 	if (all.json) {
 		nlohmann::json list = nlohmann::json::array();

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
 // pathlab record: the path-manager events of a network namespace into a trace.
+#include <optional>
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -15,21 +17,22 @@ namespace {
 
 struct options {
 	std::string name, file;
-	double seconds = 0;
+	std::optional<double> seconds;
 	std::uint32_t buffer = 64u << 20;
 };
 
-expected<void> run(const options &asked, const context &all)
+expected<void> run(const options &asked, context &all)
 {
-	if (asked.seconds < 0)
-		return fail(fmt::format("cannot record for {} seconds: -d takes a number above 0", asked.seconds));
+	if (!(asked.seconds.value_or(1) > 0)) // not a number is not above 0 either
+		return fail(fmt::format("cannot record for {} seconds: -d takes a number above 0", *asked.seconds));
+	all.ends_by_interrupt = true;
 	const auto where = asked.name.empty() ? replay::netns::current() : replay::netns::open(asked.name);
 	if (!where)
 		return tl::unexpected(where.error());
 	auto recorder = replay::in_namespace(*where, [&] { return replay::recorder::start(asked.file, asked.buffer); });
 	if (!recorder)
 		return tl::unexpected(recorder.error());
-	if (auto ran = recorder->run(replay::interrupt_fd(), asked.seconds); !ran)
+	if (auto ran = recorder->run(replay::interrupt_fd(), asked.seconds.value_or(0)); !ran)
 		return ran;
 	const auto counters = recorder->finish();
 	if (!counters)
@@ -54,7 +57,8 @@ void add_record(CLI::App &app, context &all)
 	add_command<options>(
 		app, all, "record", "Record the path-manager events of a network namespace",
 		[](CLI::App &command, options &o) {
-			command.add_option("-n,--netns", o.name, "Name of the network namespace (default: this one)");
+			command.add_option("-n,--netns", o.name, "Name of the network namespace (default: this one)")
+				->check([](const std::string &name) { return std::string{name.empty() ? "a name is needed" : ""}; });
 			command.add_option("-d,--duration", o.seconds, "Seconds to record (default: until Ctrl-C)");
 			command.add_option("-o,--output", o.file, "The trace to write")->required();
 			command.add_option("--buffer", o.buffer, "Bytes of socket buffer (default: 67108864)")

@@ -3,6 +3,7 @@
 // pathlab replay: a trace through one or more backends.
 #include <charconv>
 #include <cmath>
+#include <optional>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -20,14 +21,14 @@ namespace {
 struct options {
 	std::string file, policy, rate;
 	std::vector<std::string> through, settings;
-	double speed = 0;
+	std::optional<double> speed;
 	std::uint64_t repetitions = 1, tail = 300;
 	std::uint32_t buffer = 8u << 20;
 };
 
 expected<replay::pacing> pace_of(const options &asked)
 {
-	if (!asked.rate.empty() && asked.speed != 0)
+	if (!asked.rate.empty() && asked.speed)
 		return fail("--rate and --speed exclude each other: give one of them");
 	if (asked.rate == "max")
 		return replay::at_full_rate{};
@@ -39,12 +40,13 @@ expected<replay::pacing> pace_of(const options &asked)
 			return fail(fmt::format("--rate takes events per second, a number above 0, or `max`, not '{}'", asked.rate));
 		return replay::at_rate{rate};
 	}
-	if (asked.speed < 0 || !std::isfinite(asked.speed))
-		return fail(fmt::format("--speed takes a number above 0, not {}", asked.speed));
-	return replay::at_own_times{asked.speed == 0 ? 1 : asked.speed};
+	const double speed = asked.speed.value_or(1);
+	if (!(speed > 0) || !std::isfinite(speed))
+		return fail(fmt::format("--speed takes a number above 0, not {}", speed));
+	return replay::at_own_times{speed};
 }
 
-expected<void> run(const options &asked, const context &all)
+expected<void> run(const options &asked, context &all)
 {
 	const auto policy = find_policy(asked.policy);
 	if (!policy)
@@ -78,6 +80,8 @@ expected<void> run(const options &asked, const context &all)
 				one.backend.settings = *settings;
 				one.backend.buffer_bytes = asked.buffer;
 				auto ran = replay::run(one);
+				if (replay::interrupted()) // whatever else it may have led to
+					return replay::fail_interrupted();
 				if (!ran)
 					return tl::unexpected(ran.error());
 				runs.push_back(std::move(*ran));
@@ -111,7 +115,7 @@ void add_replay(CLI::App &app, context &all)
 			command.add_option("--tail", o.tail, "Events of the calm tail behind the load, about (default: 300)")
 				->check(CLI::Range(0u, 1'000'000u));
 			command.add_option("--buffer", o.buffer, "Bytes of socket buffer of the backend netlink (default: 8388608)")
-				->check(CLI::Range(4096u, 1u << 30));
+				->check(CLI::Range(4096u, 1u << 28));
 		},
 		&run);
 }

@@ -37,7 +37,7 @@ nlohmann::json results_json(const std::vector<replay::run_report> &runs)
 
 std::string results_table(const std::vector<replay::run_report> &runs)
 {
-	std::vector<std::vector<std::string>> rows{{"trace", "pace", "backend", "sent/s", "lost", "tail heard", "paths not asked for",
+	std::vector<std::vector<std::string>> rows{{"trace", "pace", "backend", "sent/s", "lost", "tail heard", "decisions missing",
 						    "latency p50", "p99", "CPU/event"}};
 	std::string last;
 	bool stock = false;
@@ -50,14 +50,20 @@ std::string results_table(const std::vector<replay::run_report> &runs)
 		// mptcpd's own plugin has a policy of its own, so that the decisions of ours cannot be expected of it.
 		const bool own = backend == "mptcpd-stock";
 		stock = stock || own;
+		// What heard nothing was not fast.
+		const bool heard = line.at("lost_share").at("median") < 1;
+		const auto duration = [&](const char *figure) {
+			return heard ? format_duration(line.at(figure).at("median")) : std::string{"-"};
+		};
 		rows.push_back({same_load ? "" : trace, same_load ? "" : pace, backend,
 				format_count(line.at("offered_per_s").at("median")),
 				with_spread(line.at("lost_share"), format_share),
-				format_share(line.at("tail_delivered").at("median")),
+				line.at("tail_delivered").is_null() ? "-"
+								     : format_share(line.at("tail_delivered").at("median")),
 				own ? "*" : with_spread(line.at("missing_share"), format_share),
-				format_duration(line.at("latency_p50_ns").at("median")),
-				format_duration(line.at("latency_p99_ns").at("median")),
-				format_duration(line.at("cpu_ns_per_event").at("median"))});
+				duration("latency_p50_ns"),
+				duration("latency_p99_ns"),
+				duration("cpu_ns_per_event")});
 	}
 	std::string text = format_table(rows, 3);
 	if (stock)

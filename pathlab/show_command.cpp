@@ -114,7 +114,7 @@ void print_json(const pm_event &event)
 	fmt::print("{}\n", object.dump());
 }
 
-expected<void> run(const options &asked, const context &all)
+expected<void> run(const options &asked, context &all)
 {
 	auto reader = replay::trace_reader::open(asked.file);
 	if (!reader)
@@ -123,8 +123,10 @@ expected<void> run(const options &asked, const context &all)
 		const auto record = reader->next();
 		if (!record)
 			return tl::unexpected(record.error());
-		if (!*record || replay::interrupted())
+		if (!*record)
 			return {};
+		if (replay::interrupted())
+			return replay::fail_interrupted();
 		all.json ? print_json((*record)->event) : print_text((*record)->event);
 		if (std::ferror(stdout))
 			return fail_errno("cannot write to standard output");

@@ -76,11 +76,24 @@ PM_INLINE void forget_subflow(pm_connection &c, unsigned place)
 		--c.subflows;
 }
 
-PM_INLINE void count_failure(pm_connection &c, unsigned local, unsigned remote)
+// An address pair is left alone once subflows have failed on it too often in a row, or others have closed too many.
+constexpr u8 failure = 1, closure = 1 << 4, failed_in_a_row = 0x0f;
+
+PM_INLINE u8 &failures_of(pm_connection &c, unsigned local, unsigned remote)
 {
-	u8 &failures = c.failures[local & (PM_MAX_LOCALS - 1)][remote & (PM_MAX_REMOTES - 1)];
-	if (failures < PM_MAX_FAILURES)
-		++failures;
+	return c.failures[local & (PM_MAX_LOCALS - 1)][remote & (PM_MAX_REMOTES - 1)];
+}
+
+PM_INLINE bool is_exhausted(u8 failures)
+{
+	return (failures & failed_in_a_row) >= PM_MAX_FAILURES || failures >= PM_MAX_CLOSURES * closure;
+}
+
+PM_INLINE void count_failure(pm_connection &c, unsigned local, unsigned remote, u8 kind)
+{
+	u8 &failures = failures_of(c, local, remote);
+	if (!is_exhausted(failures))
+		failures = static_cast<u8>(failures + kind);
 }
 
 // Notes which places of the address tables a subflow in any state refers to.
@@ -146,13 +159,18 @@ PM_INLINE unsigned add_local(pm_connection &c, const pm_addr &address, pm_result
 	return l;
 }
 
-// Gives a local address its id: when it is first needed, the lowest that is free, kept for the connection's life
-// (RFC 8684, 3.4.1: an id names one address). Place 0 has id 0.
+// Gives a local address its id: when it is first needed, one that no address of this connection has had (RFC 8684, 3.4.1:
+// an id names one address, and the peer may still know the old one). Only after 254 of them ids come round again. Place 0
+// has id 0.
 PM_INLINE void give_local_id(pm_connection &c, unsigned local)
 {
 	const unsigned l = local & (PM_MAX_LOCALS - 1);
 	if (l == 0 || c.local_id[l] != 0)
 		return;
+	if (c.last_local_id < 0xff) {
+		c.local_id[l] = ++c.last_local_id;
+		return;
+	}
 	// PM_MAX_LOCALS - 1 other addresses have at most as many ids: one of the first PM_MAX_LOCALS is free.
 	u32 taken = 1;
 	for (unsigned i = 0; i < PM_MAX_LOCALS; ++i)
@@ -161,7 +179,7 @@ PM_INLINE void give_local_id(pm_connection &c, unsigned local)
 	c.local_id[l] = static_cast<u8>(lowest_bit(~static_cast<u64>(taken)));
 }
 
-// The kernel names the id of an address: it is right. Whoever else was to have it, unused so far, gets another.
+// The kernel names the id of an address: it is right. Who else had it here gets another when he needs one.
 PM_INLINE void learn_local_id(pm_connection &c, unsigned local, u8 id)
 {
 	const unsigned l = local & (PM_MAX_LOCALS - 1);
@@ -171,6 +189,8 @@ PM_INLINE void learn_local_id(pm_connection &c, unsigned local, u8 id)
 		if (c.local_id[other] == id)
 			c.local_id[other] = 0;
 	c.local_id[l] = id;
+	if (c.last_local_id < id)
+		c.last_local_id = id;
 }
 
 // ---- remote addresses ----

@@ -24,19 +24,24 @@ PM_INLINE void begin(const pm_event &event, pm_result &result)
 
 // ---- the namespace's addresses ----
 
+// The place of an address, whether it is present or was.
 PM_INLINE unsigned find_listed(pm_namespace &ns, const pm_addr &address)
 {
 	PM_HIDDEN u8 &found = ns.found;
 	found = none;
 	for (unsigned i = 0; i < PM_MAX_LOCALS; ++i)
-		if ((ns.present & bit(i)) && same(ns.local[i], address))
+		if (same(ns.local[i], address)) {
 			found = static_cast<u8>(i);
+			break;
+		}
 	return found;
 }
 
 PM_INLINE void list_local(pm_namespace &ns, const pm_event &event, pm_result &result)
 {
 	unsigned place = find_listed(ns, event.local);
+	if (place == none) // a place that was never used, so that what is gone is remembered for as long as there is room
+		place = find_listed(ns, pm_addr{});
 	if (place == none) {
 		if (ns.present == 0xff) {
 			++result.full_locals;
@@ -45,6 +50,8 @@ PM_INLINE void list_local(pm_namespace &ns, const pm_event &event, pm_result &re
 		PM_HIDDEN u8 &found = ns.found;
 		found = static_cast<u8>(lowest_bit(static_cast<u8>(~ns.present)));
 		place = found;
+	}
+	if (!(ns.present & bit(place))) {
 		ns.local[place & (PM_MAX_LOCALS - 1)] = event.local;
 		ns.present |= bit(place);
 		++ns.generation;
@@ -56,8 +63,11 @@ PM_INLINE void list_local(pm_namespace &ns, const pm_event &event, pm_result &re
 PM_INLINE void unlist_local(pm_namespace &ns, const pm_event &event)
 {
 	const unsigned place = find_listed(ns, event.local);
-	if (place == none)
+	if (place == none || !(ns.present & bit(place)))
 		return;
+	const u32 ifindex = ns.ifindex[place & (PM_MAX_LOCALS - 1)];
+	if (event.ifindex && ifindex && event.ifindex != ifindex)
+		return; // it has moved to another interface
 	ns.present &= ~bit(place);
 	ns.stale &= ~bit(place);
 	++ns.generation;
@@ -65,11 +75,10 @@ PM_INLINE void unlist_local(pm_namespace &ns, const pm_event &event)
 
 PM_INLINE void drop_stale_locals(pm_namespace &ns)
 {
-	if (ns.stale || !ns.complete)
+	if (ns.stale)
 		++ns.generation;
 	ns.present &= ~ns.stale;
 	ns.stale = 0;
-	ns.complete = 1;
 }
 
 // Folds a local address event, or a resync with token 0, into the namespace.
@@ -89,19 +98,22 @@ PM_INLINE void fold_namespace(pm_namespace &ns, const pm_event &event, pm_result
 		result.status = PM_LOCALS_CHANGED;
 }
 
-// Takes the namespace's addresses over into the connection's table.
+// Takes the namespace's addresses over into the connection's table. An address that was listed and is not any more is
+// gone. One that never was (loopback, say, or one too many) is none of the policy's business, but exists.
 PM_STAGE(take_locals)
 {
-	u8 listed = 0;
+	u8 listed = 0, was_listed = c.local_listed;
 	for (unsigned i = 0; i < PM_MAX_LOCALS; ++i) {
-		if (!(ns.present & bit(i)))
-			continue;
 		const unsigned known = find_local(c, ns.local[i]);
-		if (known != none)
+		if (known == none)
+			continue;
+		if (ns.present & bit(i))
 			listed |= bit(known);
+		else
+			was_listed |= bit(known);
 	}
 	// First what is gone: its places may be needed by what is new.
-	c.local_gone |= (ns.complete ? c.locals : c.local_listed) & ~listed;
+	c.local_gone |= was_listed & ~listed;
 	c.local_listed &= listed;
 	for (unsigned i = 0; i < PM_MAX_LOCALS; ++i) {
 		if (!(ns.present & bit(i)))
@@ -146,20 +158,21 @@ PM_STAGE(locate_subflow)
 		result.place = static_cast<u8>(find_subflow(c, result.local, result.remote, event.local_port, event.remote_port));
 }
 
-// Places for the addresses of a new subflow that have none, and the id that the kernel gave the local one.
+// Places for the addresses of a subflow that nobody here asked for.
 PM_STAGE(add_addresses)
 {
 	note_places_in_use(ns, c, event, result);
 	if (result.local == none)
 		result.local = static_cast<u8>(add_local(c, event.local, result));
-	if (result.local != none)
-		learn_local_id(c, result.local, event.local_id);
-	if (result.remote != none)
-		return;
-	result.remote = static_cast<u8>(add_remote(c, event.remote, listen_port(c, event), event.remote_id, result));
-	// We got there, so it may be gone to again, although its announcement was never heard.
-	if (result.remote != none && client_side(c))
-		c.remote_known |= bit(result.remote);
+	if (result.remote == none) {
+		result.remote = static_cast<u8>(add_remote(c, event.remote, listen_port(c, event), event.remote_id, result));
+		// We got there, so it may be gone to again, although its announcement was never heard.
+		if (result.remote != none && client_side(c))
+			c.remote_known |= bit(result.remote);
+	} else if (!client_side(c) && (c.remote_gone & bit(result.remote))) {
+		// The peer has come back from an address that it had removed: clients join, they need not announce.
+		set_remote(c, result.remote, event.remote, 0, event.remote_id);
+	}
 }
 
 PM_INLINE void subflow_established(const pm_namespace &ns, pm_connection &c, const pm_event &event, pm_result &result)
@@ -172,9 +185,8 @@ PM_INLINE void subflow_established(const pm_namespace &ns, pm_connection &c, con
 	const unsigned l = result.local, r = result.remote;
 	if (l == none || r == none)
 		return;
-	// An announced address stays as long as it is announced; one that was only ever seen, as long as it is seen.
-	if (!(c.remote_known & bit(r)))
-		c.remote_stale &= ~bit(r);
+	learn_local_id(c, l, event.local_id);
+	c.remote_stale &= ~bit(r);
 	unsigned place = result.place;
 	if (place == none) {
 		place = free_subflow(c);
@@ -188,6 +200,8 @@ PM_INLINE void subflow_established(const pm_namespace &ns, pm_connection &c, con
 	if (!initial)
 		c.flags |= PM_CONN_ESTABLISHED; // nobody joins before that, so its event was lost
 	pm_subflow &s = c.subflow[place & (PM_MAX_SUBFLOWS - 1)];
+	if (s.state == PM_SUBFLOW_OPENING)
+		failures_of(c, l, r) &= static_cast<u8>(~failed_in_a_row);
 	if (s.state != PM_SUBFLOW_CLOSING || (c.flags & PM_CONN_RESYNCING))
 		s.state = PM_SUBFLOW_ESTABLISHED;
 	s.flags = static_cast<u8>((initial ? PM_SUBFLOW_INITIAL : 0) | (event.flags & PM_BACKUP ? PM_SUBFLOW_BACKUP : 0));
@@ -201,8 +215,9 @@ PM_INLINE void subflow_closed(pm_connection &c, const pm_result &result)
 {
 	if (result.place == none)
 		return;
-	if (c.subflow[result.place & (PM_MAX_SUBFLOWS - 1)].state != PM_SUBFLOW_CLOSING)
-		count_failure(c, result.local, result.remote);
+	const u8 state = c.subflow[result.place & (PM_MAX_SUBFLOWS - 1)].state;
+	if (state != PM_SUBFLOW_CLOSING)
+		count_failure(c, result.local, result.remote, state == PM_SUBFLOW_OPENING ? failure : closure);
 	forget_subflow(c, result.place);
 }
 
@@ -210,7 +225,7 @@ PM_INLINE void command_failed(pm_connection &c, const pm_result &result)
 {
 	if (result.place == none || c.subflow[result.place & (PM_MAX_SUBFLOWS - 1)].state != PM_SUBFLOW_OPENING)
 		return;
-	count_failure(c, result.local, result.remote);
+	count_failure(c, result.local, result.remote, failure);
 	forget_subflow(c, result.place);
 }
 
@@ -272,7 +287,7 @@ PM_STAGE(address_announced)
 			forgive_remote(c, r);
 		c.remote_gone &= ~bit(r);
 		c.remote_stale &= ~bit(r);
-		if (r != 0)
+		if (r != 0 && find_remote_id(c, event.remote_id) == none)
 			c.remote_id[r & (PM_MAX_REMOTES - 1)] = event.remote_id;
 		if (c.remote_listen_port[r & (PM_MAX_REMOTES - 1)] == 0 && r != 0)
 			c.remote_listen_port[r & (PM_MAX_REMOTES - 1)] = port;
@@ -305,8 +320,12 @@ PM_STAGE(resync_begin)
 
 PM_STAGE(resync_end)
 {
-	c.flags = static_cast<u8>((c.flags & ~PM_CONN_RESYNCING) | PM_CONN_ESTABLISHED);
-	c.remote_gone |= c.remote_stale;
+	c.flags &= static_cast<u8>(~PM_CONN_RESYNCING);
+	if (c.locals) // it was described: it exists, and nothing is read back before it is established
+		c.flags |= PM_CONN_ESTABLISHED;
+	// The kernel cannot list what a peer has announced. Unless somebody could, not being listed means nothing.
+	if (event.flags & PM_LISTED_ALL)
+		c.remote_gone |= c.remote_stale;
 	c.remote_stale = 0;
 	u8 left = 0;
 	for (unsigned i = 0; i < PM_MAX_SUBFLOWS; ++i) {
@@ -365,14 +384,10 @@ PM_INLINE bool apply(const pm_namespace &ns, pm_connection &c, const pm_event &e
 
 // ---- state and plan into commands ----
 
-// Emits a command about a subflow. Yields whether there was room.
-PM_INLINE bool emit(const pm_namespace &ns, const pm_connection &c, const pm_subflow &s, pm_command_type type,
+// Emits a command about a subflow. There is room: each takes a place for a subflow, or gives one up.
+PM_INLINE void emit(const pm_namespace &ns, const pm_connection &c, const pm_subflow &s, pm_command_type type,
 		    pm_result &result)
 {
-	if (result.commands >= PM_MAX_COMMANDS) {
-		++result.full_commands;
-		return false;
-	}
 	const unsigned l = s.local & (PM_MAX_LOCALS - 1), r = s.remote & (PM_MAX_REMOTES - 1);
 	pm_command &command = result.command[result.commands++ & (PM_MAX_COMMANDS - 1)];
 	command.token = c.token;
@@ -385,7 +400,6 @@ PM_INLINE bool emit(const pm_namespace &ns, const pm_connection &c, const pm_sub
 	command.ifindex = c.local_listed & bit(l) ? ns.ifindex[c.local_from[l] & (PM_MAX_LOCALS - 1)] : 0;
 	command.local = c.local[l];
 	command.remote = c.remote[r];
-	return true;
 }
 
 // Closes what stands on an address that is gone, and counts the rest for each pair.
@@ -399,8 +413,8 @@ PM_INLINE void close_orphans(const pm_namespace &ns, pm_connection &c, pm_result
 			continue;
 		const bool orphan = (c.local_gone & bit(s.local)) || (c.remote_gone & bit(s.remote));
 		if (orphan && s.state == PM_SUBFLOW_ESTABLISHED) {
-			if (emit(ns, c, s, PM_CLOSE_SUBFLOW, result))
-				s.state = PM_SUBFLOW_CLOSING;
+			emit(ns, c, s, PM_CLOSE_SUBFLOW, result);
+			s.state = PM_SUBFLOW_CLOSING;
 		} else { // one that is being opened has no name yet: it is closed when it is there
 			++result.have.subflows[s.local & (PM_MAX_LOCALS - 1)][s.remote & (PM_MAX_REMOTES - 1)];
 		}
@@ -427,7 +441,7 @@ PM_STAGE(compare)
 				result.surplus = 1;
 			if (have >= want || !(partners & bit(r)))
 				continue;
-			if (c.failures[l][r] >= PM_MAX_FAILURES)
+			if (is_exhausted(c.failures[l][r]))
 				++result.exhausted;
 			else
 				result.missing |= 1ull << (l * PM_MAX_REMOTES + r);
@@ -447,10 +461,9 @@ PM_STAGE(close_surplus)
 		u8 &have = result.have.subflows[s.local & (PM_MAX_LOCALS - 1)][s.remote & (PM_MAX_REMOTES - 1)];
 		if (have <= result.plan.subflows[s.local & (PM_MAX_LOCALS - 1)][s.remote & (PM_MAX_REMOTES - 1)])
 			continue;
-		if (emit(ns, c, s, PM_CLOSE_SUBFLOW, result)) {
-			s.state = PM_SUBFLOW_CLOSING;
-			--have;
-		}
+		emit(ns, c, s, PM_CLOSE_SUBFLOW, result);
+		s.state = PM_SUBFLOW_CLOSING;
+		--have;
 	}
 }
 
@@ -476,10 +489,7 @@ PM_STAGE(open_next)
 	opening.local = static_cast<u8>(l);
 	opening.remote = static_cast<u8>(r);
 	opening.remote_port = c.remote_listen_port[r] ? c.remote_listen_port[r] : c.remote_port;
-	if (!emit(ns, c, opening, PM_OPEN_SUBFLOW, result)) {
-		result.missing = 0; // it follows with the next event
-		return;
-	}
+	emit(ns, c, opening, PM_OPEN_SUBFLOW, result);
 	c.subflow[result.place & (PM_MAX_SUBFLOWS - 1)] = opening;
 	if (c.subflows <= result.place)
 		c.subflows = static_cast<u8>(result.place + 1);
@@ -527,6 +537,7 @@ PM_INLINE void handle(const pm_namespace &ns, pm_connection &c, const pm_event &
 		      pm_result &result)
 {
 	begin(event, result);
+	c.token = event.token;
 	const bool changed = apply(ns, c, event, result);
 	if (!changed || !(c.flags & PM_CONN_ESTABLISHED) || (c.flags & PM_CONN_RESYNCING))
 		return;

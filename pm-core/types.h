@@ -32,9 +32,10 @@ enum {
 	PM_MAX_LOCALS = 8,       /* local addresses of a namespace, and of a connection */
 	PM_MAX_REMOTES = 8,      /* remote addresses of a connection, its initial one included */
 	PM_MAX_SUBFLOWS = 64,    /* subflows of a connection, in any state */
-	PM_MAX_COMMANDS = 64,    /* commands that one event may cause; the rest follows with the next event */
+	PM_MAX_COMMANDS = 64,    /* commands that one event may cause: each takes, or gives up, a place for a subflow */
 	PM_MAX_SETTINGS = 4,     /* settings of a policy */
-	PM_MAX_FAILURES = 3,     /* subflows that may fail on an address pair before it is left alone */
+	PM_MAX_FAILURES = 3,     /* subflows that may fail in a row on an address pair before it is left alone */
+	PM_MAX_CLOSURES = 10,    /* established ones that somebody else may close on it */
 	PM_BATCH = 256,          /* events that the BPF program can be handed at once */
 };
 
@@ -73,6 +74,7 @@ enum pm_event_flag {
 	PM_SERVER_SIDE = 1 << 0,      /* the peer opened the connection */
 	PM_DENY_JOIN_ID0 = 1 << 1,    /* the peer refuses joins to its initial address (the C flag of MP_CAPABLE) */
 	PM_BACKUP = 1 << 2,           /* the subflow is a backup */
+	PM_LISTED_ALL = 1 << 3,       /* of RESYNC_END: every address that the peer announces was listed */
 };
 
 /* An IPv6 address, or an IPv4 one as ::ffff:a.b.c.d. Bytes in network order. */
@@ -129,13 +131,13 @@ PM_STATIC_ASSERT(sizeof(struct pm_command) == 48, "no padding: commands are comp
 
 /* The local addresses of a namespace, and how often they have changed. */
 struct pm_namespace {
-	struct pm_addr local[PM_MAX_LOCALS];
+	struct pm_addr local[PM_MAX_LOCALS]; /* what is not present was, until its place is needed */
 	pm_u32 ifindex[PM_MAX_LOCALS];
 	pm_u32 generation;   /* rises with every change */
 	pm_u8 present;       /* bit l: local[l] is an address of the namespace */
 	pm_u8 stale;         /* bit l: not confirmed since RESYNC_BEGIN */
-	pm_u8 complete;      /* was read back whole: an address that is not listed does not exist */
 	pm_u8 found;         /* scratch: see PM_HIDDEN in platform.hpp */
+	pm_u8 reserved;
 };
 PM_STATIC_ASSERT(sizeof(struct pm_namespace) == 168, "shared with BPF");
 
@@ -194,6 +196,8 @@ struct pm_connection {
 	pm_u8 remote_known;            /*   ... that new subflows may go to: announced, initial, or gone to before */
 	pm_u8 remote_stale;            /*   ... not confirmed since RESYNC_BEGIN */
 	pm_u8 found;                   /* scratch: see PM_HIDDEN in platform.hpp */
+	pm_u8 last_local_id;           /* the highest address id that was given to a local address */
+	pm_u8 reserved[7];
 	pm_u16 local_port;             /* of the initial subflow, which names the connection in the kernel's tables */
 	pm_u16 remote_port;
 	struct pm_addr local[PM_MAX_LOCALS];
@@ -202,10 +206,10 @@ struct pm_connection {
 	pm_u8 local_from[PM_MAX_LOCALS]; /* its place among the namespace's addresses, if listed */
 	pm_u8 remote_id[PM_MAX_REMOTES];
 	pm_u16 remote_listen_port[PM_MAX_REMOTES];
-	pm_u8 failures[PM_MAX_LOCALS][PM_MAX_REMOTES];
+	pm_u8 failures[PM_MAX_LOCALS][PM_MAX_REMOTES]; /* low four bits: failed in a row; high: closed by others */
 	struct pm_subflow subflow[PM_MAX_SUBFLOWS];
 };
-PM_STATIC_ASSERT(sizeof(struct pm_connection) <= 900, "1 KiB for each tracked connection, map overhead included");
+PM_STATIC_ASSERT(sizeof(struct pm_connection) <= 904, "1 KiB for each tracked connection, map overhead included");
 
 /* The values of a policy's settings, in the order in which the policy declares them. */
 struct pm_settings {
@@ -241,9 +245,8 @@ struct pm_result {
 	pm_u8 commands;              /* of command[] that are set */
 	pm_u8 full_locals;           /* did not fit: local addresses of the connection or of the namespace, */
 	pm_u8 full_remotes;          /*   ... remote addresses, */
-	pm_u8 full_subflows;         /*   ... subflows, */
-	pm_u8 full_commands;         /*   ... commands (they follow with the next event) */
-	pm_u8 exhausted;             /* address pairs left alone after PM_MAX_FAILURES */
+	pm_u8 full_subflows;         /*   ... subflows */
+	pm_u8 exhausted;             /* address pairs left alone after failing too often */
 	pm_u8 ours;                  /* scratch: subflows are ours to open and close, not only the peer's */
 	pm_u8 surplus;               /* scratch: an address pair has more subflows than planned */
 	pm_u8 local;                 /* scratch: places of the event's addresses, */
@@ -251,12 +254,13 @@ struct pm_result {
 	pm_u8 place;                 /*   ... and of the subflow that is meant */
 	pm_u8 locals_in_use;         /* scratch: places that a subflow in any state refers to */
 	pm_u8 remotes_in_use;
-	pm_u8 reserved[6];
+	pm_u8 reserved[7];
 	pm_u64 missing;              /* scratch: address pairs that lack subflows, bit local * 8 + remote */
 	struct pm_plan plan;         /* scratch */
 	struct pm_plan have;         /* scratch: subflows that exist or are under way */
 	struct pm_command command[PM_MAX_COMMANDS];
 };
+PM_STATIC_ASSERT(PM_MAX_COMMANDS >= PM_MAX_SUBFLOWS, "a command for each place");
 PM_STATIC_ASSERT(sizeof(struct pm_result) == 40 + 64 + 64 + 64 * 48, "shared with BPF");
 
 #endif

@@ -12,7 +12,6 @@ void tally::add(const pm_result &result) noexcept
 	full_locals += result.full_locals;
 	full_remotes += result.full_remotes;
 	full_subflows += result.full_subflows;
-	full_commands += result.full_commands;
 	exhausted += result.exhausted;
 }
 

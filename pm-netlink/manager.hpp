@@ -20,7 +20,7 @@ struct tally {
 	std::uint64_t ignored = 0;        // of types that no policy needs
 	std::uint64_t table_full = 0;     // lost: no room for their connection
 	std::uint64_t commands = 0;
-	std::uint64_t full_locals = 0, full_remotes = 0, full_subflows = 0, full_commands = 0;
+	std::uint64_t full_locals = 0, full_remotes = 0, full_subflows = 0;
 	std::uint64_t exhausted = 0;      // address pairs left alone after PM_MAX_FAILURES, each time they were looked at
 
 	void add(const pm_result &result) noexcept;

@@ -42,8 +42,8 @@ struct backend_report {
 	std::uint64_t delivered = 0;
 	std::uint64_t tail_delivered = 0;
 	std::map<std::string, std::uint64_t> lost;   // stage: socket, unread, refused, table
-	histogram latency;                           // from due to decided; mptcpd-stock: to read
-	std::uint64_t cpu_ns = 0;                    // of the consumer
+	histogram latency;                           // of the load, from due to decided; mptcpd-stock: to read
+	std::uint64_t cpu_ns = 0;                    // of the consumer, over the load
 	std::optional<decision_log> decisions;
 	std::uint64_t uncompared_decisions = 0;      // without a log: how many commands were made
 	std::optional<tally> counted;                // by our engine, where it ran
@@ -59,6 +59,7 @@ public:
 	[[nodiscard]] virtual expected<void> offer(std::span<due_event> events) = 0; // sets due_ns to now where it is 0
 	virtual void look_around() {}                   // between events, when there is time
 	[[nodiscard]] virtual expected<void> settle() = 0;     // until all that was offered has been taken, or nothing moves
+	virtual void end_load() = 0;                    // what comes now is the tail, or nothing
 	[[nodiscard]] virtual expected<backend_report> finish() = 0;
 };
 

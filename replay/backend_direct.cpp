@@ -16,8 +16,11 @@ public:
 	explicit direct(const backend_options &options) : options_(options) {}
 
 	expected<void> settle() override { return {}; }
+	void end_load() override { report_.cpu_ns = used_ns(); }
 
 protected:
+	[[nodiscard]] virtual std::uint64_t used_ns() const = 0; // by the policy so far
+
 	expected<void> open_log()
 	{
 		auto log = decision_log::create();
@@ -34,14 +37,14 @@ protected:
 			return;
 		++report_.delivered;
 		report_.tail_delivered += event.tail;
-		report_.latency.record(done_ns > event.due_ns ? done_ns - event.due_ns : 0);
+		if (!event.tail)
+			report_.latency.record(done_ns > event.due_ns ? done_ns - event.due_ns : 0);
 	}
 
-	expected<backend_report> conclude(const tally &counted, std::uint64_t cpu_ns)
+	expected<backend_report> conclude(const tally &counted)
 	{
 		report_.lost["table"] = counted.table_full;
 		report_.counted = counted;
-		report_.cpu_ns = cpu_ns;
 		return std::move(report_);
 	}
 
@@ -80,9 +83,11 @@ public:
 		return {};
 	}
 
-	expected<backend_report> finish() override { return conclude(manager_.counted(), cpu_ns_); }
+	expected<backend_report> finish() override { return conclude(manager_.counted()); }
 
 private:
+	std::uint64_t used_ns() const override { return cpu_ns_; }
+
 	manager manager_;
 	std::uint64_t cpu_ns_ = 0;
 };
@@ -121,9 +126,11 @@ public:
 		});
 	}
 
-	expected<backend_report> finish() override { return conclude(engine_->counted(), engine_->program_ns()); }
+	expected<backend_report> finish() override { return conclude(engine_->counted()); }
 
 private:
+	std::uint64_t used_ns() const override { return engine_->program_ns(); }
+
 	std::optional<bpf::engine> engine_;
 	std::vector<pm_event> batch_;
 };

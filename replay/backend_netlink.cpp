@@ -21,8 +21,9 @@ namespace pm::replay {
 
 namespace {
 
-// When each event was due, for the consumer, which finds an event's place by its number. Larger than any socket buffer
-// can hold events, so nothing in flight is overwritten.
+// When each event was due, for the consumer, which finds an event's place by its number. More places than the largest
+// buffer that pathlab takes (256 MiB, of which the kernel makes 512) holds events of 832 bytes: nothing in flight is
+// overwritten.
 class due_times {
 public:
 	void set(std::uint32_t seq, std::uint64_t due_ns, bool tail) noexcept
@@ -60,7 +61,6 @@ public:
 
 	void run(int stop)
 	{
-		const std::uint64_t cpu_before = thread_cpu_ns();
 		pollfd waiting[] = {{source_.fd(), POLLIN, 0}, {stop, POLLIN, 0}};
 		for (bool stopping = false; !stopping;) {
 			poll(waiting, 2, -1);
@@ -73,7 +73,6 @@ public:
 			}
 			change_up_to(last_known); // all that was sent before is behind us
 		}
-		report_.cpu_ns = thread_cpu_ns() - cpu_before;
 	}
 
 	expected<backend_report> conclude()
@@ -102,9 +101,11 @@ private:
 			if (result.status == PM_TABLE_FULL)
 				return;
 			const auto [due, tail] = due_.get(event.seq);
+			report_.tail_delivered += tail;
+			if (tail)
+				return;
 			const std::uint64_t now = now_ns();
 			report_.latency.record(now > due ? now - due : 0);
-			report_.tail_delivered += tail;
 		});
 	}
 
@@ -197,10 +198,20 @@ public:
 		return {};
 	}
 
+	void end_load() override
+	{
+		clockid_t clock{};
+		if (pthread_getcpuclockid(thread_.native_handle(), &clock) == 0)
+			cpu_ns_ = nanoseconds(clock);
+	}
+
 	expected<backend_report> finish() override
 	{
 		stop();
-		return consumer_->conclude();
+		auto report = consumer_->conclude();
+		if (report)
+			report->cpu_ns = cpu_ns_;
+		return report;
 	}
 
 private:
@@ -218,6 +229,7 @@ private:
 	descriptor stop_;
 	std::unique_ptr<consumer> consumer_;
 	std::thread thread_;
+	std::uint64_t cpu_ns_ = 0; // of the thread, which does nothing else
 };
 
 } // namespace

@@ -17,6 +17,8 @@
 
 namespace pm::replay {
 
+namespace fs = std::filesystem;
+
 namespace {
 
 // A burst larger than the default socket buffer holds (about 256 events), smaller than a large one does.
@@ -39,6 +41,51 @@ std::string name_of(const pacing &pace)
 	return "full rate";
 }
 
+// The folder for the results. A comparison that fails before its first run has ended leaves nothing in it.
+class output_folder {
+public:
+	explicit output_folder(const std::string &path) : path_(path) {}
+	output_folder(const output_folder &) = delete;
+	~output_folder()
+	{
+		std::error_code ignored;
+		if (kept_)
+			return;
+		for (const std::string &file : files_)
+			fs::remove(file, ignored);
+		for (const fs::path &folder : made_)
+			fs::remove(folder, ignored); // unless something else is in it
+	}
+
+	expected<void> make()
+	{
+		std::error_code error;
+		for (fs::path folder = path_; !folder.empty() && !fs::exists(folder, error); folder = folder.parent_path())
+			made_.push_back(folder);
+		fs::create_directories(path_, error);
+		if (error || access(path_.c_str(), W_OK | X_OK) != 0)
+			return fail(fmt::format("cannot write into the output folder {}: {}", path_,
+						error ? error.message() : "no permission"));
+		return {};
+	}
+	// The path of a file that is about to be written; one of an earlier comparison is not this one's to remove.
+	std::string add(const std::string &name)
+	{
+		const std::string file = path_ + '/' + name;
+		std::error_code ignored;
+		if (!fs::exists(file, ignored))
+			files_.push_back(file);
+		return file;
+	}
+	void keep() { kept_ = true; }
+
+private:
+	std::string path_;
+	std::vector<std::string> files_;
+	std::vector<fs::path> made_;
+	bool kept_ = false;
+};
+
 expected<std::uint64_t> generate_burst(const std::string &path, double events_per_s)
 {
 	auto writer = trace_writer::create(path, {.id = 28, .events_group = 9, .description = netlink::encode_family(28, 9)});
@@ -58,13 +105,13 @@ expected<std::uint64_t> generate_burst(const std::string &path, double events_pe
 	return writer->close().map([&] { return at_once; });
 }
 
-expected<std::vector<job>> make_jobs(const compare_options &options, const std::string &recorded)
+expected<std::vector<job>> make_jobs(const compare_options &options, const std::string &recorded, output_folder &folder)
 {
 	std::vector<job> jobs;
 	for (const double rate : options.rates) {
 		const auto in_time = static_cast<std::uint64_t>(rate * options.seconds);
 		jobs.push_back({recorded, at_rate{rate}, in_time});
-		const std::string burst = fmt::format("{}/burst-{:.0f}.pcap", options.folder, rate);
+		const std::string burst = folder.add(fmt::format("burst-{:.0f}.pcap", rate));
 		const auto at_once = generate_burst(burst, rate);
 		if (!at_once)
 			return tl::unexpected(at_once.error());
@@ -86,16 +133,6 @@ expected<run_report> run_job(const compare_options &options, const job &job, con
 	one.backend.settings = options.settings;
 	one.backend.buffer_bytes = options.buffer_bytes;
 	return run(one);
-}
-
-expected<void> make_folder(const std::string &folder)
-{
-	std::error_code error;
-	std::filesystem::create_directories(folder, error);
-	if (error || access(folder.c_str(), W_OK | X_OK) != 0)
-		return fail(fmt::format("cannot write into the output folder {}: {}", folder,
-					error ? error.message() : "no permission"));
-	return {};
 }
 
 // Records in the client's namespace while `work` runs.
@@ -165,16 +202,17 @@ expected<nlohmann::json> record_connections(const std::string &path, std::uint64
 
 expected<comparison> compare(const compare_options &options, const progress &tell)
 {
-	if (auto made = make_folder(options.folder); !made)
+	output_folder folder{options.folder};
+	if (auto made = folder.make(); !made)
 		return tl::unexpected(made.error());
 	comparison result;
-	const std::string recorded = options.folder + "/recorded.pcap";
+	const std::string recorded = folder.add("recorded.pcap");
 	tell(0, fmt::format("recording {} real connections", options.connections));
 	auto recording = record_connections(recorded, options.connections, 2000);
 	if (!recording)
 		return tl::unexpected(recording.error());
 	result.recording = std::move(*recording);
-	const auto jobs = make_jobs(options, recorded);
+	const auto jobs = make_jobs(options, recorded, folder);
 	if (!jobs)
 		return tl::unexpected(jobs.error());
 
@@ -189,12 +227,14 @@ expected<comparison> compare(const compare_options &options, const progress &tel
 				     fmt::format("{} at {} through {}, repetition {}", std::filesystem::path{job.trace}.stem().string(),
 						 name_of(job.pace), backend.name, repetition + 1));
 				auto ran = run_job(options, job, backend);
-				if (interrupted()) {
+				if (!ran && !interrupted() && result.runs.empty())
+					return tl::unexpected(ran.error());
+				folder.keep();
+				if (!ran || interrupted()) {
 					result.complete = false;
+					result.failure = interrupted() ? "" : ran.error().text;
 					return result;
 				}
-				if (!ran)
-					return tl::unexpected(ran.error());
 				result.runs.push_back(std::move(*ran));
 			}
 		}
@@ -238,13 +278,15 @@ nlohmann::json summarize_runs(const std::vector<run_report> &runs)
 			{"offered_per_s", figure([](const run_report &r) { return r.offered_per_s(); })},
 			{"lost_share", figure([&](const run_report &r) { return share(r.lost(), r.emitted); })},
 			{"tail_delivered",
-			 figure([&](const run_report &r) { return share(r.result.tail_delivered, r.tail_emitted); })},
+			 first.tail_emitted
+				 ? figure([&](const run_report &r) { return share(r.result.tail_delivered, r.tail_emitted); })
+				 : nlohmann::json(nullptr)},
 			{"missing_share",
 			 figure([&](const run_report &r) { return share(r.decisions.missing, r.decisions.expected); })},
 			{"wrong", figure([](const run_report &r) { return static_cast<double>(r.decisions.wrong); })},
 			{"latency_p50_ns", percentile(0.5)},
 			{"latency_p99_ns", percentile(0.99)},
-			{"cpu_ns_per_event", figure([&](const run_report &r) { return share(r.result.cpu_ns, r.result.delivered); })},
+			{"cpu_ns_per_event", figure([](const run_report &r) { return r.cpu_ns_per_event(); })},
 		});
 	}
 	return all;

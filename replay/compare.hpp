@@ -33,7 +33,8 @@ using progress = std::function<void(double share, const std::string &what)>;
 struct comparison {
 	nlohmann::json recording;       // of the real connections: how many, how many events
 	std::vector<run_report> runs;
-	bool complete = true;           // false: interrupted, this is what there was
+	bool complete = true;           // false: interrupted or failed, this is what there was
+	std::string failure;            // why, if a run failed
 };
 
 [[nodiscard]] expected<comparison> compare(const compare_options &options, const progress &tell);

@@ -57,8 +57,8 @@ struct decision_comparison::state {
 	std::optional<decision> ahead;  // the next of `made`
 	bool started = false;
 	decision_counts counts;
-	// Of each open connection, what was expected more often than made (above 0) or made more often than expected.
-	std::unordered_map<std::uint32_t, std::vector<std::pair<std::uint64_t, int>>> open;
+	// Of each open connection, the digests of what was expected and has not been made.
+	std::unordered_map<std::uint32_t, std::vector<std::uint64_t>> open;
 
 	explicit state(decision_log &log) : made(log) {}
 
@@ -72,21 +72,21 @@ struct decision_comparison::state {
 		return {};
 	}
 
-	void enter(std::uint32_t token, std::uint64_t digest, int by)
+	// What was made meets an expectation that stands already: made before it, it was wrong.
+	void take(const decision &one)
 	{
-		auto &entries = open[token];
-		const auto at = std::find_if(entries.begin(), entries.end(), [&](const auto &e) { return e.first == digest; });
-		if (at == entries.end()) {
-			entries.emplace_back(digest, by);
+		++counts.made;
+		const auto entries = open.find(one.token);
+		const auto at = entries == open.end() ? decltype(entries->second.begin()){}
+						      : std::find(entries->second.begin(), entries->second.end(), one.digest);
+		if (entries == open.end() || at == entries->second.end()) {
+			++counts.wrong;
 			return;
 		}
-		at->second += by;
-		if (at->second != 0)
-			return;
-		*at = entries.back();
-		entries.pop_back();
-		if (entries.empty())
-			open.erase(token);
+		*at = entries->second.back();
+		entries->second.pop_back();
+		if (entries->second.empty())
+			open.erase(entries);
 	}
 
 	void close(std::uint32_t token)
@@ -94,12 +94,7 @@ struct decision_comparison::state {
 		const auto at = open.find(token);
 		if (at == open.end())
 			return;
-		for (const auto &[digest, balance] : at->second) {
-			if (balance > 0)
-				counts.missing += static_cast<std::uint64_t>(balance);
-			else
-				counts.wrong += static_cast<std::uint64_t>(-balance);
-		}
+		counts.missing += at->second.size();
 		open.erase(at);
 	}
 
@@ -112,8 +107,7 @@ struct decision_comparison::state {
 				return read;
 		}
 		while (ahead && ahead->seq <= seq) {
-			++counts.made;
-			enter(ahead->token, ahead->digest, -1);
+			take(*ahead);
 			if (auto read = advance(); !read)
 				return read;
 		}
@@ -128,7 +122,7 @@ expected<void> decision_comparison::expect(const pm_event &event, const pm_resul
 	for (unsigned i = 0; i < result.commands; ++i) {
 		const decision one = digest(result.command[i], event.seq);
 		++state_->counts.expected;
-		state_->enter(one.token, one.digest, 1);
+		state_->open[one.token].push_back(one.digest);
 	}
 	if (auto taken = state_->take_made(event.seq); !taken)
 		return taken;

@@ -17,7 +17,7 @@ struct decision_counts {
 	std::uint64_t expected = 0; // commands of the oracle
 	std::uint64_t made = 0;
 	std::uint64_t missing = 0;  // expected, not made while the connection lived
-	std::uint64_t wrong = 0;    // made, not expected
+	std::uint64_t wrong = 0;    // made, not expected, or not yet
 };
 
 // One command: of which event, about which connection, and a digest of all that it says.
@@ -51,8 +51,8 @@ private:
 	bool full_ = false;
 };
 
-// Compares two logs, both in the order of events. A command counts as made if it was made at any time of its connection's
-// life. Memory grows with the connections that are open at a time.
+// Compares two logs, both in the order of events. A command counts as made if it was made when it was expected or later in
+// its connection's life. Memory grows with the connections that are open at a time.
 class decision_comparison {
 public:
 	explicit decision_comparison(decision_log &made);

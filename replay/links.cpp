@@ -20,14 +20,17 @@ using route_link = std::unique_ptr<rtnl_link, nl_release<rtnl_link_put>>;
 using route_veth = std::unique_ptr<rtnl_link, nl_release<rtnl_link_veth_release>>;
 using route_address = std::unique_ptr<rtnl_addr, nl_release<rtnl_addr_put>>;
 
-route_address make_address(const std::string &link, const pm_addr &address)
+route_address make_address(const std::string &link, const pm_addr &address, links::prefix length)
 {
 	const bool v4 = is_ipv4(address);
 	const nl_address local(nl_addr_build(v4 ? AF_INET : AF_INET6, v4 ? address.bytes + 12 : address.bytes, v4 ? 4 : 16));
 	route_address entry(rtnl_addr_alloc());
 	if (!local || !entry)
 		return nullptr;
-	nl_addr_set_prefixlen(local.get(), v4 ? 24 : 64);
+	if (length == links::prefix::subnet)
+		nl_addr_set_prefixlen(local.get(), v4 ? 24 : 64);
+	else
+		nl_addr_set_prefixlen(local.get(), v4 ? 32 : 128);
 	rtnl_addr_set_ifindex(entry.get(), static_cast<int>(if_nametoindex(link.c_str())));
 	rtnl_addr_set_local(entry.get(), local.get());
 	if (!v4)
@@ -90,9 +93,9 @@ expected<void> links::bring_up(const std::string &name)
 	return {};
 }
 
-expected<void> links::add_address(const std::string &name, const pm_addr &address)
+expected<void> links::add_address(const std::string &name, const pm_addr &address, prefix length)
 {
-	const route_address entry = make_address(name, address);
+	const route_address entry = make_address(name, address, length);
 	if (!entry)
 		return fail("cannot allocate an address: out of memory");
 	if (const int rc = rtnl_addr_add(socket_.get(), entry.get(), NLM_F_REPLACE); rc < 0)
@@ -100,9 +103,9 @@ expected<void> links::add_address(const std::string &name, const pm_addr &addres
 	return {};
 }
 
-expected<void> links::remove_address(const std::string &name, const pm_addr &address)
+expected<void> links::remove_address(const std::string &name, const pm_addr &address, prefix length)
 {
-	const route_address entry = make_address(name, address);
+	const route_address entry = make_address(name, address, length);
 	if (!entry)
 		return fail("cannot allocate an address: out of memory");
 	if (const int rc = rtnl_addr_delete(socket_.get(), entry.get(), 0); rc < 0)

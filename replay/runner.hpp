@@ -42,6 +42,8 @@ struct run_report {
 
 	[[nodiscard]] std::uint64_t lost() const;
 	[[nodiscard]] double offered_per_s() const; // of the load, as it was really sent
+	[[nodiscard]] std::uint64_t load_delivered() const { return result.delivered - result.tail_delivered; }
+	[[nodiscard]] double cpu_ns_per_event() const; // of the load; 0 if none was delivered
 	[[nodiscard]] nlohmann::json to_json() const;
 };
 

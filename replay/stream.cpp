@@ -18,6 +18,8 @@ expected<event_stream> event_stream::open(const options &wanted)
 	auto reader = trace_reader::open(wanted.trace);
 	if (!reader)
 		return tl::unexpected(reader.error());
+	if (auto again = reader->rewind(); !again) // it is gone through twice: for the run, and for the oracle
+		return tl::unexpected(again.error());
 	event_stream stream{std::move(*reader), wanted};
 	if (auto made = stream.generate_tail(); !made)
 		return tl::unexpected(made.error());

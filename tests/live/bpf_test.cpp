@@ -75,7 +75,7 @@ pm_event any_event(std::uint32_t number)
 	e.local_id = static_cast<u8>(pick(n, 10));
 	e.remote_id = static_cast<u8>(pick(n, 10));
 	e.flags = static_cast<u8>(described ? (fixed % 5 == 0 ? PM_SERVER_SIDE : 0) | (fixed % 4 == 0 ? PM_DENY_JOIN_ID0 : 0)
-					    : pick(n, 2) * PM_BACKUP);
+					    : pick(n, 2) * (e.type == PM_RESYNC_END ? PM_LISTED_ALL : PM_BACKUP));
 	e.ifindex = 1 + pick(n, 4);
 	e.error = static_cast<u8>(pick(n, 3));
 	return e;

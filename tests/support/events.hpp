@@ -97,9 +97,9 @@ inline pm_event local_added(const pm_addr &address, std::uint32_t ifindex = 1)
 	return e;
 }
 
-inline pm_event local_removed(const pm_addr &address)
+inline pm_event local_removed(const pm_addr &address, std::uint32_t ifindex = 0)
 {
-	pm_event e = local_added(address);
+	pm_event e = local_added(address, ifindex);
 	e.type = PM_LOCAL_REMOVED;
 	return e;
 }

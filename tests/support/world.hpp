@@ -89,7 +89,8 @@ public:
 	}
 
 	// The true state, as events between RESYNC_BEGIN and RESYNC_END: first the namespace's, then the connection's.
-	std::vector<pm_event> read_back() const
+	// The kernel cannot list what the peer announces; `announcements`: somebody can.
+	std::vector<pm_event> read_back(bool announcements = true) const
 	{
 		std::vector<pm_event> events{event(PM_RESYNC_BEGIN, 0)};
 		for (const std::uint8_t l : locals_)
@@ -97,14 +98,16 @@ public:
 		events.push_back(event(PM_RESYNC_END, 0));
 		events.push_back(event(PM_RESYNC_BEGIN, token));
 		events.push_back(established(token, local4(1), remote4(1), flags_));
-		for (const std::uint8_t r : remotes_)
-			events.push_back(announced(token, id(r), remote4(r)));
+		if (announcements)
+			for (const std::uint8_t r : remotes_)
+				events.push_back(announced(token, id(r), remote4(r)));
 		for (const auto &[port, where] : subflows_)
 			events.push_back(about(PM_SUB_ESTABLISHED, port, where));
 		for (std::uint8_t r = 1; r <= addresses; ++r)
-			if (!remotes_.count(r) && (r == 1 || used(r)))
+			if (announcements && !remotes_.count(r) && (r == 1 || used(r)))
 				events.push_back(removed(token, id(r)));
 		events.push_back(event(PM_RESYNC_END, token));
+		events.back().flags = announcements ? PM_LISTED_ALL : 0;
 		return events;
 	}
 
@@ -140,7 +143,7 @@ private:
 		if (subflows_.empty())
 			return {};
 		auto victim = std::next(subflows_.begin(), choice % subflows_.size());
-		if (++deaths_[victim->second] >= PM_MAX_FAILURES) // more, and it is right to leave the pair alone
+		if (++deaths_[victim->second] >= PM_MAX_CLOSURES) // more, and it is right to leave the pair alone
 			return {};
 		const pm_event e = about(PM_SUB_CLOSED, victim->first, victim->second);
 		subflows_.erase(victim);

@@ -2,6 +2,7 @@
 //
 // What level-triggered means: however the events were mangled on their way, once the true state was read back the
 // connection ends with the same paths as one whose events all arrived.
+#include <algorithm>
 #include <map>
 #include <vector>
 
@@ -113,7 +114,10 @@ RC_GTEST_PROP(engine_property, after_a_resync_the_paths_are_those_of_a_run_that_
 	mangler mangle{std::move(choices)};
 
 	whole.settle(whole.truth.begin());
-	mangled.settle(mangled.truth.begin(), mangle);
+	auto first = mangled.truth.begin();
+	const auto connection = std::find_if(first.begin(), first.end(), [](const pm_event &e) { return e.token != 0; });
+	mangled.settle({first.begin(), connection}); // the namespace's addresses are dumped, and that is reliable
+	mangled.settle({connection, first.end()}, mangle);
 	for (const std::uint32_t action : actions) {
 		if (!repeatable(action, flags))
 			continue;
@@ -133,7 +137,8 @@ RC_GTEST_PROP(engine_property, a_resync_of_what_is_known_already_changes_nothing
 		one.settle(one.truth.act(action));
 	const auto before = one.truth.paths();
 	const auto commands = one.host.counted().commands;
-	one.settle(one.truth.read_back());
+	// Nor does one that cannot list what the peer announces, as the kernel cannot.
+	one.settle(one.truth.read_back(*rc::gen::arbitrary<bool>()));
 	RC_ASSERT(one.truth.paths() == before);
 	RC_ASSERT(one.host.counted().commands == commands);
 }

@@ -121,7 +121,7 @@ TEST(fullmesh, opens_as_many_subflows_as_eight_by_eight_addresses_have_pairs)
 	for (u8 r = 2; r <= 8; ++r)
 		commands += opened(client(announced(token, r, remote4(r))));
 	EXPECT_EQ(commands, 63u); // and the initial one
-	EXPECT_EQ(client.managed.counted().full_subflows + client.managed.counted().full_commands, 0u);
+	EXPECT_EQ(client.managed.counted().full_subflows, 0u);
 }
 
 struct ndiffports_case {
@@ -417,6 +417,103 @@ TEST(full_tables, one_connection_too_many_is_lost_and_counted)
 		two.handle(established(t), [](const pm_result &) {});
 	EXPECT_EQ(two.connections(), 2u);
 	EXPECT_EQ(two.counted().table_full, 1u);
+}
+
+TEST(engine, keeps_an_address_that_only_moved_to_another_interface)
+{
+	host client{"fullmesh"};
+	client.connect(2);
+	EXPECT_TRUE(client(local_added(local4(1), 7)).empty());
+	EXPECT_TRUE(client(local_removed(local4(1), 1)).empty());
+}
+
+TEST(engine, leaves_a_connection_alone_whose_own_address_was_never_listed)
+{
+	host client{"fullmesh"};
+	client(local_added(local4(2), 2));
+	client(created(token));
+	EXPECT_EQ(opened(client(established(token))), 1u);
+	client(event(PM_RESYNC_BEGIN, 0));
+	client(local_added(local4(2), 2));
+	EXPECT_EQ(closed(client(event(PM_RESYNC_END, 0))), 0u);
+}
+
+TEST(engine, a_client_may_come_back_to_a_server_from_an_address_that_it_had_removed)
+{
+	host server{"fullmesh"};
+	server.connect(1, PM_SERVER_SIDE);
+	pm_event join = on_path(PM_SUB_ESTABLISHED, token, local4(1), remote4(2), client_port, 50001);
+	join.remote_id = 1;
+	EXPECT_TRUE(server(join).empty());
+	EXPECT_EQ(closed(server(removed(token, 1))), 1u);
+	pm_event gone = join;
+	gone.type = PM_SUB_CLOSED;
+	EXPECT_TRUE(server(gone).empty());
+	join.remote_port = 50002;
+	join.remote_id = 2;
+	EXPECT_TRUE(server(join).empty());
+	EXPECT_EQ(closed(server(removed(token, 2))), 1u) << "by its new id";
+}
+
+TEST(engine, gives_no_id_twice_while_the_peer_may_remember_it)
+{
+	host client{"fullmesh"};
+	std::set<u8> ids;
+	client.connect(1);
+	for (u8 l = 2; l <= 30; ++l) {
+		const auto open = client(local_added(local4(l), l));
+		ASSERT_EQ(opened(open), 1u);
+		EXPECT_TRUE(ids.insert(open[0].local_id).second) << int{open[0].local_id};
+		client(answer(PM_SUB_ESTABLISHED, open[0], 50001));
+		client(local_removed(local4(l)));
+		client(answer(PM_SUB_CLOSED, open[0], 50001));
+	}
+}
+
+TEST(engine, two_remote_addresses_never_share_an_id)
+{
+	host client{"fullmesh"};
+	client.connect(1);
+	client(answer(PM_SUB_ESTABLISHED, client(announced(token, 2, remote4(2))).at(0), 50002));
+	client(answer(PM_SUB_ESTABLISHED, client(announced(token, 3, remote4(3))).at(0), 50003));
+	client(announced(token, 3, remote4(2))); // makes no sense
+	const auto commands = client(removed(token, 3));
+	ASSERT_EQ(closed(commands), 1u);
+	EXPECT_TRUE(same(commands[0].remote, remote4(3)));
+}
+
+TEST(engine, reopens_what_others_close_but_not_for_ever)
+{
+	host client{"fullmesh"};
+	auto commands = client.connect(2);
+	int times = 0;
+	for (u16 port = 50000; !commands.empty(); ++port, ++times) {
+		ASSERT_LT(times, 100);
+		client(answer(PM_SUB_ESTABLISHED, commands[0], port));
+		commands = client(answer(PM_SUB_CLOSED, commands[0], port));
+	}
+	EXPECT_EQ(times, PM_MAX_CLOSURES);
+}
+
+TEST(resync, keeps_paths_to_addresses_whose_announcement_cannot_be_read_back)
+{
+	host client{"fullmesh"};
+	client.connect(1);
+	const auto open = client(announced(token, 2, remote4(2)));
+	client(answer(PM_SUB_ESTABLISHED, open.at(0), 50002));
+	client(event(PM_RESYNC_BEGIN, token));
+	client(established(token));
+	client(on_path(PM_SUB_ESTABLISHED, token, local4(1), remote4(1)));
+	client(answer(PM_SUB_ESTABLISHED, open.at(0), 50002));
+	EXPECT_TRUE(client(event(PM_RESYNC_END, token)).empty());
+}
+
+TEST(resync, decides_nothing_for_a_connection_that_was_not_described)
+{
+	host client{"fullmesh"};
+	client(local_added(local4(1)));
+	client(event(PM_RESYNC_BEGIN, token));
+	EXPECT_TRUE(client(event(PM_RESYNC_END, token)).empty());
 }
 
 TEST(resync, adopts_subflows_that_exist_and_opens_only_what_is_missing)
