@@ -48,7 +48,8 @@ expected<void> run(const options &asked, context &all)
 	expected<replay::comparison> compared;
 	{
 		progress_line line;
-		compared = replay::compare(comparing, [&](double share, const std::string &what) { line.show(share, what); });
+		compared = replay::compare(comparing,
+					   [&](double share, const std::string &what) { line.show(share, what); });
 	}
 	if (!compared)
 		return tl::unexpected(compared.error());
@@ -61,7 +62,8 @@ expected<void> run(const options &asked, context &all)
 	fmt::print("{}", all.json ? text : results_table(compared->runs));
 	if (!compared->complete)
 		return fail(fmt::format("{}; {} has the {} runs that were finished",
-					compared->failure.empty() ? "interrupted" : compared->failure, file, compared->runs.size()));
+					compared->failure.empty() ? "interrupted" : compared->failure, file,
+					compared->runs.size()));
 	if (!all.json)
 		fmt::print("{}: every run, with machine and versions; the traces are beside it\n", file);
 	return {};
@@ -75,10 +77,12 @@ void add_compare(CLI::App &app, context &all)
 		app, all, "compare", "Record real connections and replay them through every backend at rising rates",
 		[](CLI::App &command, options &o) {
 			command.add_flag("--quick", o.quick, "Fewer rates, shorter runs: under a minute");
-			command.add_option("-o,--output", o.folder, "The folder for results and traces (default: results)");
+			command.add_option("-o,--output", o.folder,
+					   "The folder for results and traces (default: results)");
 			command.add_option("--policy", o.policy, "The policy (default: fullmesh)");
 			command.add_option("--set", o.settings, "A setting of the policy, NAME=VALUE")->take_all();
-			command.add_option("--buffer", o.buffer, "Bytes of socket buffer of the backend netlink (default: 8388608)")
+			command.add_option("--buffer", o.buffer,
+					   "Bytes of socket buffer of the backend netlink (default: 8388608)")
 				->check(CLI::Range(4096u, 1u << 28));
 		},
 		&run);

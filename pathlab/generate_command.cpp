@@ -30,9 +30,10 @@ expected<void> run(const options &asked, context &all)
 	const auto shape = replay::find_shape(asked.shape);
 	if (!shape)
 		return tl::unexpected(shape.error());
-	auto writer = replay::trace_writer::create(
-		asked.file,
-		{.id = family_id, .events_group = events_group, .description = netlink::encode_family(family_id, events_group)});
+	auto writer = replay::trace_writer::create(asked.file,
+						   {.id = family_id,
+						    .events_group = events_group,
+						    .description = netlink::encode_family(family_id, events_group)});
 	if (!writer)
 		return tl::unexpected(writer.error());
 	progress_line line;
@@ -74,10 +75,12 @@ void add_generate(CLI::App &app, context &all)
 	add_command<options>(
 		app, all, "generate", "Generate a trace",
 		[&](CLI::App &command, options &o) {
-			command.add_option("--shape", o.shape, fmt::format("One of: {}", fmt::join(names, ", ")))->required();
+			command.add_option("--shape", o.shape, fmt::format("One of: {}", fmt::join(names, ", ")))
+				->required();
 			command.add_option("--connections", o.connections, "How many connections, at least 1")
 				->required()
-				->check(CLI::Range(std::uint64_t{1}, std::uint64_t{UINT32_MAX})); // as many as there are tokens
+				->check(CLI::Range(std::uint64_t{1},
+						   std::uint64_t{UINT32_MAX})); // as many as there are tokens
 			command.add_option("--rate", o.rate, "New connections per second, above 0")->required();
 			command.add_option("--seed", o.seed, "The same seed makes the same trace (default: 1)");
 			command.add_option("-o,--output", o.file, "The trace to write")->required();

@@ -23,7 +23,8 @@ int cannot_write()
 int run(int argc, char **argv)
 {
 	pm::pathlab::context all;
-	CLI::App app{"Writes MPTCP path managers once, runs them over netlink or in the kernel as BPF, and measures what each costs.",
+	CLI::App app{"Writes MPTCP path managers once, runs them over netlink or in the kernel as BPF, and measures "
+		     "what each costs.",
 		     "pathlab"};
 	app.set_help_flag("-h,--help", "Print this help");
 	app.set_version_flag("-V,--version", "pathlab " PACKAGE_VERSION);

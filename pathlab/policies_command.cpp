@@ -37,7 +37,8 @@ expected<void> run(const options &, context &all)
 	for (const policy_info &policy : all_policies()) {
 		fmt::print("{}: {}\n", policy.name, policy.help);
 		for (const setting &each : policy.settings)
-			fmt::print("    {}={}  ({} to {})  {}\n", each.name, each.preset, each.least, each.most, each.help);
+			fmt::print("    {}={}  ({} to {})  {}\n", each.name, each.preset, each.least, each.most,
+				   each.help);
 	}
 	return {};
 }
@@ -46,7 +47,8 @@ expected<void> run(const options &, context &all)
 
 void add_policies(CLI::App &app, context &all)
 {
-	add_command<options>(app, all, "policies", "List the policies and their settings", [](CLI::App &, options &) {}, &run);
+	add_command<options>(
+		app, all, "policies", "List the policies and their settings", [](CLI::App &, options &) {}, &run);
 }
 
 } // namespace pm::pathlab

@@ -45,8 +45,8 @@ expected<void> run(const options &asked, context &all)
 						  {"refused", counters->refused}}
 					   .dump(2));
 	else
-		fmt::print("{}: {} events and {} local addresses recorded, {} lost, {} refused\n", asked.file, counters->recorded,
-			   counters->addresses, counters->lost, counters->refused);
+		fmt::print("{}: {} events and {} local addresses recorded, {} lost, {} refused\n", asked.file,
+			   counters->recorded, counters->addresses, counters->lost, counters->refused);
 	return {};
 }
 
@@ -58,7 +58,9 @@ void add_record(CLI::App &app, context &all)
 		app, all, "record", "Record the path-manager events of a network namespace",
 		[](CLI::App &command, options &o) {
 			command.add_option("-n,--netns", o.name, "Name of the network namespace (default: this one)")
-				->check([](const std::string &name) { return std::string{name.empty() ? "a name is needed" : ""}; });
+				->check([](const std::string &name) {
+					return std::string{name.empty() ? "a name is needed" : ""};
+				});
 			command.add_option("-d,--duration", o.seconds, "Seconds to record (default: until Ctrl-C)");
 			command.add_option("-o,--output", o.file, "The trace to write")->required();
 			command.add_option("--buffer", o.buffer, "Bytes of socket buffer (default: 67108864)")

@@ -37,7 +37,8 @@ expected<replay::pacing> pace_of(const options &asked)
 		const char *end = asked.rate.data() + asked.rate.size();
 		const auto [at, wrong] = std::from_chars(asked.rate.data(), end, rate);
 		if (wrong != std::errc{} || at != end || !std::isfinite(rate) || rate <= 0)
-			return fail(fmt::format("--rate takes events per second, a number above 0, or `max`, not '{}'", asked.rate));
+			return fail(fmt::format("--rate takes events per second, a number above 0, or `max`, not '{}'",
+						asked.rate));
 		return replay::at_rate{rate};
 	}
 	const double speed = asked.speed.value_or(1);
@@ -71,7 +72,8 @@ expected<void> run(const options &asked, context &all)
 		const double count = static_cast<double>(asked.repetitions) * static_cast<double>(through.size());
 		for (std::uint64_t repetition = 0; repetition < asked.repetitions; ++repetition) {
 			for (const replay::backend_info *backend : through) {
-				line.show(static_cast<double>(runs.size()) / count, fmt::format("through {}", backend->name));
+				line.show(static_cast<double>(runs.size()) / count,
+					  fmt::format("through {}", backend->name));
 				replay::run_options one;
 				one.stream = {.trace = asked.file, .most_events = 0, .tail_events = asked.tail};
 				one.pace = *pace;
@@ -103,18 +105,23 @@ void add_replay(CLI::App &app, context &all)
 		app, all, "replay", "Replay a trace through backends",
 		[&](CLI::App &command, options &o) {
 			command.add_option("FILE", o.file, "The trace")->required();
-			command.add_option("--through", o.through, fmt::format("Backends, separated by commas: {}", fmt::join(names, ", ")))
+			command.add_option("--through", o.through,
+					   fmt::format("Backends, separated by commas: {}", fmt::join(names, ", ")))
 				->required()
 				->delimiter(',');
 			command.add_option("--policy", o.policy, "The policy (see `pathlab policies`)")->required();
 			command.add_option("--set", o.settings, "A setting of the policy, NAME=VALUE")->take_all();
-			command.add_option("--rate", o.rate, "Events per second, evenly; or `max`: as fast as they can be sent");
-			command.add_option("--speed", o.speed, "The trace's own times, this many times as fast (default: 1)");
+			command.add_option("--rate", o.rate,
+					   "Events per second, evenly; or `max`: as fast as they can be sent");
+			command.add_option("--speed", o.speed,
+					   "The trace's own times, this many times as fast (default: 1)");
 			command.add_option("--repeat", o.repetitions, "Repetitions of each, interleaved (default: 1)")
 				->check(CLI::Range(1u, 10'000u));
-			command.add_option("--tail", o.tail, "Events of the calm tail behind the load, about (default: 300)")
+			command.add_option("--tail", o.tail,
+					   "Events of the calm tail behind the load, about (default: 300)")
 				->check(CLI::Range(0u, 1'000'000u));
-			command.add_option("--buffer", o.buffer, "Bytes of socket buffer of the backend netlink (default: 8388608)")
+			command.add_option("--buffer", o.buffer,
+					   "Bytes of socket buffer of the backend netlink (default: 8388608)")
 				->check(CLI::Range(4096u, 1u << 28));
 		},
 		&run);

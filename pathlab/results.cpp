@@ -37,8 +37,8 @@ nlohmann::json results_json(const std::vector<replay::run_report> &runs)
 
 std::string results_table(const std::vector<replay::run_report> &runs)
 {
-	std::vector<std::vector<std::string>> rows{{"trace", "pace", "backend", "sent/s", "lost", "tail heard", "decisions missing",
-						    "latency p50", "p99", "CPU/event"}};
+	std::vector<std::vector<std::string>> rows{{"trace", "pace", "backend", "sent/s", "lost", "tail heard",
+						    "decisions missing", "latency p50", "p99", "CPU/event"}};
 	std::string last;
 	bool stock = false;
 	for (const auto &line : replay::summarize_runs(runs)) {
@@ -58,16 +58,16 @@ std::string results_table(const std::vector<replay::run_report> &runs)
 		rows.push_back({same_load ? "" : trace, same_load ? "" : pace, backend,
 				format_count(line.at("offered_per_s").at("median")),
 				with_spread(line.at("lost_share"), format_share),
-				line.at("tail_delivered").is_null() ? "-"
-								     : format_share(line.at("tail_delivered").at("median")),
+				line.at("tail_delivered").is_null()
+					? "-"
+					: format_share(line.at("tail_delivered").at("median")),
 				own ? "*" : with_spread(line.at("missing_share"), format_share),
-				duration("latency_p50_ns"),
-				duration("latency_p99_ns"),
-				duration("cpu_ns_per_event")});
+				duration("latency_p50_ns"), duration("latency_p99_ns"), duration("cpu_ns_per_event")});
 	}
 	std::string text = format_table(rows, 3);
 	if (stock)
-		text += "* sspi, mptcpd's own plugin, opens no subflows; latency: until mptcpd has read the event, else until it is "
+		text += "* sspi, mptcpd's own plugin, opens no subflows; latency: until mptcpd has read the event, "
+			"else until it is "
 			"decided\n";
 	return text;
 }

@@ -21,32 +21,19 @@ struct options {
 std::string_view name_of(u8 type)
 {
 	switch (type) {
-	case PM_CREATED:
-		return "created";
-	case PM_ESTABLISHED:
-		return "established";
-	case PM_CLOSED:
-		return "closed";
-	case PM_ANNOUNCED:
-		return "announced";
-	case PM_REMOVED:
-		return "removed";
-	case PM_SUB_ESTABLISHED:
-		return "sub_established";
-	case PM_SUB_CLOSED:
-		return "sub_closed";
-	case PM_SUB_PRIORITY:
-		return "sub_priority";
-	case PM_LISTENER_CREATED:
-		return "listener_created";
-	case PM_LISTENER_CLOSED:
-		return "listener_closed";
-	case PM_LOCAL_ADDED:
-		return "local_added";
-	case PM_LOCAL_REMOVED:
-		return "local_removed";
-	default:
-		return "unknown";
+	case PM_CREATED: return "created";
+	case PM_ESTABLISHED: return "established";
+	case PM_CLOSED: return "closed";
+	case PM_ANNOUNCED: return "announced";
+	case PM_REMOVED: return "removed";
+	case PM_SUB_ESTABLISHED: return "sub_established";
+	case PM_SUB_CLOSED: return "sub_closed";
+	case PM_SUB_PRIORITY: return "sub_priority";
+	case PM_LISTENER_CREATED: return "listener_created";
+	case PM_LISTENER_CLOSED: return "listener_closed";
+	case PM_LOCAL_ADDED: return "local_added";
+	case PM_LOCAL_REMOVED: return "local_removed";
+	default: return "unknown";
 	}
 }
 
@@ -64,7 +51,8 @@ std::string with_port(const pm_addr &address, u16 port)
 {
 	if (port == 0)
 		return to_text(address);
-	return is_ipv4(address) ? fmt::format("{}:{}", to_text(address), port) : fmt::format("[{}]:{}", to_text(address), port);
+	return is_ipv4(address) ? fmt::format("{}:{}", to_text(address), port)
+				: fmt::format("[{}]:{}", to_text(address), port);
 }
 
 // What a line says besides time, type and token, as pairs of a name and a value.
@@ -96,7 +84,8 @@ nlohmann::ordered_json details(const pm_event &event)
 
 void print_text(const pm_event &event)
 {
-	std::string line = fmt::format("{:>14.6f}  {:<16}", static_cast<double>(event.time_ns) / 1e9, name_of(event.type));
+	std::string line = fmt::format("{:>14.6f}  {:<16}", static_cast<double>(event.time_ns) / 1e9,
+				       name_of(event.type));
 	if (event.token)
 		line += fmt::format("  {:08x}", event.token);
 	const nlohmann::ordered_json rest = details(event);
@@ -107,7 +96,9 @@ void print_text(const pm_event &event)
 
 void print_json(const pm_event &event)
 {
-	nlohmann::ordered_json object = {{"seq", event.seq}, {"time_ns", event.time_ns}, {"event", name_of(event.type)}};
+	nlohmann::ordered_json object = {{"seq", event.seq},
+					 {"time_ns", event.time_ns},
+					 {"event", name_of(event.type)}};
 	if (event.token)
 		object["token"] = event.token;
 	object.update(details(event));
@@ -139,7 +130,8 @@ void add_show(CLI::App &app, context &all)
 {
 	add_command<options>(
 		app, all, "show", "Print the events of a trace",
-		[](CLI::App &command, options &o) { command.add_option("FILE", o.file, "The trace")->required(); }, &run);
+		[](CLI::App &command, options &o) { command.add_option("FILE", o.file, "The trace")->required(); },
+		&run);
 }
 
 } // namespace pm::pathlab

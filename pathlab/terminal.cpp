@@ -37,7 +37,8 @@ std::string format_table(const std::vector<std::vector<std::string>> &rows, std:
 	for (const auto &row : rows) {
 		std::string line;
 		for (std::size_t i = 0; i < row.size(); ++i)
-			line += i < left ? fmt::format("{:<{}}  ", row[i], width[i]) : fmt::format("{:>{}}  ", row[i], width[i]);
+			line += i < left ? fmt::format("{:<{}}  ", row[i], width[i])
+					 : fmt::format("{:>{}}  ", row[i], width[i]);
 		line.erase(line.find_last_not_of(' ') + 1);
 		text += line + '\n';
 	}

@@ -25,7 +25,7 @@ private:
 [[nodiscard]] std::string format_table(const std::vector<std::vector<std::string>> &rows, std::size_t left);
 
 [[nodiscard]] std::string format_duration(double ns);    // 850 ns, 12.3 us, 4.56 ms, 1.20 s
-[[nodiscard]] std::string format_share(double share);    // 0 %, 0.03 %, 38 %, 100 %; never rounded to a 0 or 100 it is not
-[[nodiscard]] std::string format_count(double number);   // 1,234,567
+[[nodiscard]] std::string format_share(double share); // 0 %, 0.03 %, 38 %, 100 %; never rounded to a 0 or 100 it is not
+[[nodiscard]] std::string format_count(double number); // 1,234,567
 
 } // namespace pm::pathlab

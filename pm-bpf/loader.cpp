@@ -70,7 +70,8 @@ std::string last_words(const std::string &log)
 std::uint32_t processed(const std::string &log)
 {
 	const auto at = log.find("processed ");
-	return at == std::string::npos ? 0 : static_cast<std::uint32_t>(std::strtoul(log.c_str() + at + 10, nullptr, 10));
+	return at == std::string::npos ? 0
+				       : static_cast<std::uint32_t>(std::strtoul(log.c_str() + at + 10, nullptr, 10));
 }
 
 } // namespace
@@ -118,10 +119,11 @@ struct engine::impl {
 		if (const int error = pm_bpf__load(skeleton)) {
 			errno = -error;
 			if (error == -EPERM)
-				return fail("the kernel does not let this process load BPF programs: run as root, or with CAP_BPF and "
+				return fail("the kernel does not let this process load BPF programs: run as root, or "
+					    "with CAP_BPF and "
 					    "CAP_NET_ADMIN");
-			return fail_errno(fmt::format("the kernel refused the BPF program of policy {} ({})", policy.name,
-						      last_words(log)));
+			return fail_errno(fmt::format("the kernel refused the BPF program of policy {} ({})",
+						      policy.name, last_words(log)));
 		}
 		instructions = processed(log);
 		log = {};
@@ -174,7 +176,9 @@ expected<void> engine::run_part(std::span<const pm_event> part)
 
 std::size_t engine::part_length(std::span<const pm_event> events) noexcept
 {
-	const auto about_namespace = [](const pm_event &event) { return event.token == 0 && PM_ABOUT_NAMESPACE(event.type); };
+	const auto about_namespace = [](const pm_event &event) {
+		return event.token == 0 && PM_ABOUT_NAMESPACE(event.type);
+	};
 	if (about_namespace(events[0]))
 		return 1;
 	const auto most = events.first(std::min<std::size_t>(events.size(), PM_BATCH));
@@ -216,7 +220,10 @@ expected<double> engine::map_bytes_per_connection() const
 const tally &engine::counted() const noexcept { return impl_->tally; }
 std::uint64_t engine::program_ns() const noexcept { return impl_->program_ns; }
 std::uint32_t engine::verified_instructions() const noexcept { return impl_->instructions; }
-std::span<pm_event, PM_BATCH> engine::batch() noexcept { return std::span<pm_event, PM_BATCH>{impl_->events.get(), PM_BATCH}; }
+std::span<pm_event, PM_BATCH> engine::batch() noexcept
+{
+	return std::span<pm_event, PM_BATCH>{impl_->events.get(), PM_BATCH};
+}
 std::span<const pm_result, PM_BATCH> engine::results() const noexcept
 {
 	return std::span<const pm_result, PM_BATCH>{impl_->results.get(), PM_BATCH};

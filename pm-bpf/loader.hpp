@@ -21,7 +21,8 @@ public:
 	};
 
 	// Fails without CAP_BPF and CAP_NET_ADMIN, or where the kernel's verifier refuses the program (with its last words).
-	[[nodiscard]] static expected<engine> load(const policy_info &policy, const pm_settings &settings, const options &options);
+	[[nodiscard]] static expected<engine> load(const policy_info &policy, const pm_settings &settings,
+						   const options &options);
 	engine(engine &&) noexcept;
 	engine &operator=(engine &&) noexcept;
 	~engine();

@@ -6,8 +6,8 @@
  *
  * It runs on any kernel since 6.1; it manages no connection by itself.
  */
-#include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
+#include <linux/bpf.h>
 
 #include "pm-core/types.h"
 
@@ -104,28 +104,28 @@ static __always_inline struct pm_connection *find_connection(struct pm_namespace
 	return connection;
 }
 
-#define PM_POLICY(policy)                                                                                             \
-	extern int pm_handle_##policy(const struct pm_namespace *ns, struct pm_connection *connection,                \
-				      const struct pm_event *event, const struct pm_settings *settings,               \
-				      struct pm_result *result);                                                      \
-                                                                                                                      \
-	SEC("tc")                                                                                                     \
-	int pm_run_##policy(struct __sk_buff *skb)                                                                    \
-	{                                                                                                             \
-		pm_u32 zero = 0, place = pm_cursor++ & (PM_BATCH - 1);                                                \
-		struct pm_namespace *ns = bpf_map_lookup_elem(&pm_local_addresses, &zero);                            \
-		struct pm_settings *settings = bpf_map_lookup_elem(&pm_policy_settings, &zero);                       \
-		struct pm_event *event = bpf_map_lookup_elem(&pm_events, &place);                                     \
-		struct pm_result *result = bpf_map_lookup_elem(&pm_results, &place);                                  \
-		struct pm_connection *connection;                                                                     \
-                                                                                                                      \
-		if (!ns || !settings || !event || !result)                                                            \
-			return -1;                                                                                    \
-		connection = find_connection(ns, event, result);                                                      \
-		if (connection)                                                                                       \
-			pm_handle_##policy(ns, connection, event, settings, result);                                  \
-		if (pm_stamp)                                                                                         \
-			result->done_ns = bpf_ktime_get_ns();                                                         \
-		return 0;                                                                                             \
+#define PM_POLICY(policy)                                                                               \
+	extern int pm_handle_##policy(const struct pm_namespace *ns, struct pm_connection *connection,  \
+				      const struct pm_event *event, const struct pm_settings *settings, \
+				      struct pm_result *result);                                        \
+                                                                                                        \
+	SEC("tc")                                                                                       \
+	int pm_run_##policy(struct __sk_buff *skb)                                                      \
+	{                                                                                               \
+		pm_u32 zero = 0, place = pm_cursor++ & (PM_BATCH - 1);                                  \
+		struct pm_namespace *ns = bpf_map_lookup_elem(&pm_local_addresses, &zero);              \
+		struct pm_settings *settings = bpf_map_lookup_elem(&pm_policy_settings, &zero);         \
+		struct pm_event *event = bpf_map_lookup_elem(&pm_events, &place);                       \
+		struct pm_result *result = bpf_map_lookup_elem(&pm_results, &place);                    \
+		struct pm_connection *connection;                                                       \
+                                                                                                        \
+		if (!ns || !settings || !event || !result)                                              \
+			return -1;                                                                      \
+		connection = find_connection(ns, event, result);                                        \
+		if (connection)                                                                         \
+			pm_handle_##policy(ns, connection, event, settings, result);                    \
+		if (pm_stamp)                                                                           \
+			result->done_ns = bpf_ktime_get_ns();                                           \
+		return 0;                                                                               \
 	}
 #include "pm-core/policies/policies.def"

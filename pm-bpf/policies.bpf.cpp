@@ -5,14 +5,14 @@
 #include "pm-core/engine.hpp"
 #include "pm-core/policies/all.hpp"
 
-#define PM_POLICY(name)                                                                                               \
-	extern "C" int pm_handle_##name(const pm_namespace *ns, pm_connection *connection, const pm_event *event,      \
-					const pm_settings *settings, pm_result *result)                                \
-	{                                                                                                             \
-		if (!ns || !connection || !event || !settings || !result)                                             \
-			return -1;                                                                                    \
-		pm::handle<pm::policies::name>(*ns, *connection, *event, *settings, *result);                         \
-		return 0;                                                                                             \
+#define PM_POLICY(name)                                                                                           \
+	extern "C" int pm_handle_##name(const pm_namespace *ns, pm_connection *connection, const pm_event *event, \
+					const pm_settings *settings, pm_result *result)                           \
+	{                                                                                                         \
+		if (!ns || !connection || !event || !settings || !result)                                         \
+			return -1;                                                                                \
+		pm::handle<pm::policies::name>(*ns, *connection, *event, *settings, *result);                     \
+		return 0;                                                                                         \
 	}
 #include "pm-core/policies/policies.def"
 

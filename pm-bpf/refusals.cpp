@@ -20,12 +20,16 @@ expected<refusal_counter> refusal_counter::attach(pid_t process)
 		error = refusals_bpf__attach(skeleton.get());
 	if (error != 0) {
 		errno = -error;
-		return fail_errno("cannot count the commands of mptcpd by a BPF program on the tracepoint netlink:netlink_extack (run "
+		return fail_errno("cannot count the commands of mptcpd by a BPF program on the tracepoint "
+				  "netlink:netlink_extack (run "
 				  "as root, or with CAP_BPF and CAP_PERFMON)");
 	}
 	return refusal_counter{std::move(skeleton)};
 }
 
-std::uint64_t refusal_counter::count() const noexcept { return __atomic_load_n(&skeleton_->bss->pm_refused, __ATOMIC_RELAXED); }
+std::uint64_t refusal_counter::count() const noexcept
+{
+	return __atomic_load_n(&skeleton_->bss->pm_refused, __ATOMIC_RELAXED);
+}
 
 } // namespace pm::bpf

@@ -15,24 +15,24 @@
 
 #include "types.h"
 
-#define PM_STAGE_ARGUMENTS                                                                                                  \
-	([[maybe_unused]] const pm_namespace &ns, [[maybe_unused]] pm_connection &c, [[maybe_unused]] const pm_event &event, \
-	 [[maybe_unused]] pm_result &result)
+#define PM_STAGE_ARGUMENTS                                                           \
+	([[maybe_unused]] const pm_namespace &ns, [[maybe_unused]] pm_connection &c, \
+	 [[maybe_unused]] const pm_event &event, [[maybe_unused]] pm_result &result)
 
 #ifdef __bpf__
 #define PM_INLINE inline __attribute__((always_inline))
 #define PM_HIDDEN volatile
-#define PM_STAGE(name)                                                                                            \
-	PM_INLINE void name##_body PM_STAGE_ARGUMENTS;                                                            \
-	extern "C" __attribute__((noinline)) int pm_##name(const pm_namespace *ns, pm_connection *c,              \
-							   const pm_event *event, pm_result *result)              \
-	{                                                                                                         \
-		if (!ns || !c || !event || !result)                                                               \
-			return -1; /* never: but the verifier wants to see that it was asked */                   \
-		name##_body(*ns, *c, *event, *result);                                                            \
-		return 0;                                                                                         \
-	}                                                                                                         \
-	PM_INLINE void name PM_STAGE_ARGUMENTS { pm_##name(&ns, &c, &event, &result); }                           \
+#define PM_STAGE(name)                                                                               \
+	PM_INLINE void name##_body PM_STAGE_ARGUMENTS;                                               \
+	extern "C" __attribute__((noinline)) int pm_##name(const pm_namespace *ns, pm_connection *c, \
+							   const pm_event *event, pm_result *result) \
+	{                                                                                            \
+		if (!ns || !c || !event || !result)                                                  \
+			return -1; /* never: but the verifier wants to see that it was asked */      \
+		name##_body(*ns, *c, *event, *result);                                               \
+		return 0;                                                                            \
+	}                                                                                            \
+	PM_INLINE void name PM_STAGE_ARGUMENTS { pm_##name(&ns, &c, &event, &result); }              \
 	PM_INLINE void name##_body PM_STAGE_ARGUMENTS
 #else
 #define PM_INLINE inline

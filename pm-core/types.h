@@ -32,11 +32,11 @@ enum {
 	PM_MAX_LOCALS = 8,       /* local addresses of a namespace, and of a connection */
 	PM_MAX_REMOTES = 8,      /* remote addresses of a connection, its initial one included */
 	PM_MAX_SUBFLOWS = 64,    /* subflows of a connection, in any state */
-	PM_MAX_COMMANDS = 64,    /* commands that one event may cause: each takes, or gives up, a place for a subflow */
-	PM_MAX_SETTINGS = 4,     /* settings of a policy */
-	PM_MAX_FAILURES = 3,     /* subflows that may fail in a row on an address pair before it is left alone */
-	PM_MAX_CLOSURES = 10,    /* established ones that somebody else may close on it */
-	PM_BATCH = 256,          /* events that the BPF program can be handed at once */
+	PM_MAX_COMMANDS = 64, /* commands that one event may cause: each takes, or gives up, a place for a subflow */
+	PM_MAX_SETTINGS = 4, /* settings of a policy */
+	PM_MAX_FAILURES = 3, /* subflows that may fail in a row on an address pair before it is left alone */
+	PM_MAX_CLOSURES = 10, /* established ones that somebody else may close on it */
+	PM_BATCH = 256, /* events that the BPF program can be handed at once */
 };
 
 /* What happened. The values up to PM_LISTENER_CLOSED are those of enum mptcp_event_type in linux/mptcp_pm.h. */
@@ -61,7 +61,7 @@ enum pm_event_type {
 	 */
 	PM_RESYNC_BEGIN = 40,
 	PM_RESYNC_END = 41,
-	PM_COMMAND_FAILED = 42,  /* the kernel refused to open the subflow that (local, remote) names */
+	PM_COMMAND_FAILED = 42, /* the kernel refused to open the subflow that (local, remote) names */
 };
 
 /* Events with which a connection enters the table of connections, should it not be there. PM_CLOSED takes it out. */
@@ -71,10 +71,10 @@ enum pm_event_type {
 	((type) == PM_LOCAL_ADDED || (type) == PM_LOCAL_REMOVED || (type) == PM_RESYNC_BEGIN || (type) == PM_RESYNC_END)
 
 enum pm_event_flag {
-	PM_SERVER_SIDE = 1 << 0,      /* the peer opened the connection */
-	PM_DENY_JOIN_ID0 = 1 << 1,    /* the peer refuses joins to its initial address (the C flag of MP_CAPABLE) */
-	PM_BACKUP = 1 << 2,           /* the subflow is a backup */
-	PM_LISTED_ALL = 1 << 3,       /* of RESYNC_END: every address that the peer announces was listed */
+	PM_SERVER_SIDE = 1 << 0, /* the peer opened the connection */
+	PM_DENY_JOIN_ID0 = 1 << 1, /* the peer refuses joins to its initial address (the C flag of MP_CAPABLE) */
+	PM_BACKUP = 1 << 2, /* the subflow is a backup */
+	PM_LISTED_ALL = 1 << 3, /* of RESYNC_END: every address that the peer announces was listed */
 };
 
 /* An IPv6 address, or an IPv4 one as ::ffff:a.b.c.d. Bytes in network order. */
@@ -87,19 +87,19 @@ struct pm_addr {
 
 /* One event. Fields that its type does not carry are zero. Ports in host order. */
 struct pm_event {
-	pm_u64 time_ns;      /* when it happened, as far as the source knows; never used for a decision */
-	pm_u32 token;        /* 0: about the namespace */
-	pm_u32 seq;          /* its place in a replayed trace, counted from 1; 0 from the kernel */
-	pm_u8 type;          /* enum pm_event_type */
-	pm_u8 flags;         /* enum pm_event_flag */
+	pm_u64 time_ns; /* when it happened, as far as the source knows; never used for a decision */
+	pm_u32 token; /* 0: about the namespace */
+	pm_u32 seq; /* its place in a replayed trace, counted from 1; 0 from the kernel */
+	pm_u8 type; /* enum pm_event_type */
+	pm_u8 flags; /* enum pm_event_flag */
 	pm_u8 local_id;
 	pm_u8 remote_id;
 	pm_u16 local_port;
 	pm_u16 remote_port;
 	pm_u32 ifindex;
-	pm_u8 error;         /* errno of a subflow that closed */
-	pm_u8 has_local;     /* `local` is set */
-	pm_u8 has_remote;    /* `remote` is set */
+	pm_u8 error; /* errno of a subflow that closed */
+	pm_u8 has_local; /* `local` is set */
+	pm_u8 has_remote; /* `remote` is set */
 	pm_u8 reserved;
 	struct pm_addr local;
 	struct pm_addr remote;
@@ -108,22 +108,22 @@ PM_STATIC_ASSERT(sizeof(struct pm_event) == 64, "one cache line");
 
 /* What to do. The values are those of the MPTCP_PM_CMD_* in linux/mptcp_pm.h. */
 enum pm_command_type {
-	PM_SET_BACKUP = 7,       /* MPTCP_PM_CMD_SET_FLAGS */
+	PM_SET_BACKUP = 7, /* MPTCP_PM_CMD_SET_FLAGS */
 	PM_ANNOUNCE = 8,
-	PM_WITHDRAW = 9,         /* MPTCP_PM_CMD_REMOVE */
+	PM_WITHDRAW = 9, /* MPTCP_PM_CMD_REMOVE */
 	PM_OPEN_SUBFLOW = 10,
 	PM_CLOSE_SUBFLOW = 11,
 };
 
 struct pm_command {
 	pm_u32 token;
-	pm_u8 type;          /* enum pm_command_type */
-	pm_u8 flags;         /* PM_BACKUP */
+	pm_u8 type; /* enum pm_command_type */
+	pm_u8 flags; /* PM_BACKUP */
 	pm_u8 local_id;
 	pm_u8 remote_id;
-	pm_u16 local_port;   /* 0: the kernel chooses */
+	pm_u16 local_port; /* 0: the kernel chooses */
 	pm_u16 remote_port;
-	pm_u32 ifindex;      /* 0: any */
+	pm_u32 ifindex; /* 0: any */
 	struct pm_addr local;
 	struct pm_addr remote;
 };
@@ -133,39 +133,39 @@ PM_STATIC_ASSERT(sizeof(struct pm_command) == 48, "no padding: commands are comp
 struct pm_namespace {
 	struct pm_addr local[PM_MAX_LOCALS]; /* what is not present was, until its place is needed */
 	pm_u32 ifindex[PM_MAX_LOCALS];
-	pm_u32 generation;   /* rises with every change */
-	pm_u8 present;       /* bit l: local[l] is an address of the namespace */
-	pm_u8 stale;         /* bit l: not confirmed since RESYNC_BEGIN */
-	pm_u8 found;         /* scratch: see PM_HIDDEN in platform.hpp */
+	pm_u32 generation; /* rises with every change */
+	pm_u8 present; /* bit l: local[l] is an address of the namespace */
+	pm_u8 stale; /* bit l: not confirmed since RESYNC_BEGIN */
+	pm_u8 found; /* scratch: see PM_HIDDEN in platform.hpp */
 	pm_u8 reserved;
 };
 PM_STATIC_ASSERT(sizeof(struct pm_namespace) == 168, "shared with BPF");
 
 enum pm_subflow_state {
 	PM_SUBFLOW_NONE = 0,
-	PM_SUBFLOW_OPENING = 1,      /* asked for, not seen yet: its local port is unknown */
+	PM_SUBFLOW_OPENING = 1, /* asked for, not seen yet: its local port is unknown */
 	PM_SUBFLOW_ESTABLISHED = 2,
-	PM_SUBFLOW_CLOSING = 3,      /* asked to close, not seen to be gone */
+	PM_SUBFLOW_CLOSING = 3, /* asked to close, not seen to be gone */
 };
 
 enum pm_subflow_flag {
 	PM_SUBFLOW_BACKUP = 1 << 0,
 	PM_SUBFLOW_INITIAL = 1 << 1, /* the one that MP_CAPABLE opened */
-	PM_SUBFLOW_STALE = 1 << 2,   /* not confirmed since RESYNC_BEGIN */
+	PM_SUBFLOW_STALE = 1 << 2, /* not confirmed since RESYNC_BEGIN */
 };
 
 /* One subflow, as places in the connection's address tables and two ports: 64 of them must fit in a connection. */
 struct pm_subflow {
 	union {
 		struct {
-			pm_u8 local;         /* place in local[] */
-			pm_u8 remote;        /* place in remote[] */
+			pm_u8 local; /* place in local[] */
+			pm_u8 remote; /* place in remote[] */
 			pm_u16 local_port;
 			pm_u16 remote_port;
-			pm_u8 state;         /* enum pm_subflow_state */
-			pm_u8 flags;         /* enum pm_subflow_flag */
+			pm_u8 state; /* enum pm_subflow_state */
+			pm_u8 flags; /* enum pm_subflow_flag */
 		};
-		pm_u64 word;                 /* all of it, to compare at once */
+		pm_u64 word; /* all of it, to compare at once */
 	};
 };
 PM_STATIC_ASSERT(sizeof(struct pm_subflow) == 8, "compared as one word");
@@ -183,22 +183,22 @@ enum pm_connection_flag {
  */
 struct pm_connection {
 	pm_u32 token;
-	pm_u32 generation;             /* of the namespace, when its addresses were last taken over */
-	pm_u8 flags;                   /* enum pm_connection_flag */
-	pm_u8 subflows;                /* places of subflow[] in use are all below this one */
-	pm_u8 locals;                  /* places of local[] with an address */
-	pm_u8 local_ipv4;              /*   ... that is IPv4 */
-	pm_u8 local_listed;            /*   ... that the namespace has listed */
-	pm_u8 local_gone;              /*   ... that it has listed and lists no more */
-	pm_u8 remotes;                 /* places of remote[] with an address */
-	pm_u8 remote_ipv4;             /*   ... that is IPv4 */
-	pm_u8 remote_gone;             /*   ... that the peer has removed */
-	pm_u8 remote_known;            /*   ... that new subflows may go to: announced, initial, or gone to before */
-	pm_u8 remote_stale;            /*   ... not confirmed since RESYNC_BEGIN */
-	pm_u8 found;                   /* scratch: see PM_HIDDEN in platform.hpp */
-	pm_u8 last_local_id;           /* the highest address id that was given to a local address */
+	pm_u32 generation; /* of the namespace, when its addresses were last taken over */
+	pm_u8 flags; /* enum pm_connection_flag */
+	pm_u8 subflows; /* places of subflow[] in use are all below this one */
+	pm_u8 locals; /* places of local[] with an address */
+	pm_u8 local_ipv4; /*   ... that is IPv4 */
+	pm_u8 local_listed; /*   ... that the namespace has listed */
+	pm_u8 local_gone; /*   ... that it has listed and lists no more */
+	pm_u8 remotes; /* places of remote[] with an address */
+	pm_u8 remote_ipv4; /*   ... that is IPv4 */
+	pm_u8 remote_gone; /*   ... that the peer has removed */
+	pm_u8 remote_known; /*   ... that new subflows may go to: announced, initial, or gone to before */
+	pm_u8 remote_stale; /*   ... not confirmed since RESYNC_BEGIN */
+	pm_u8 found; /* scratch: see PM_HIDDEN in platform.hpp */
+	pm_u8 last_local_id; /* the highest address id that was given to a local address */
 	pm_u8 reserved[7];
-	pm_u16 local_port;             /* of the initial subflow, which names the connection in the kernel's tables */
+	pm_u16 local_port; /* of the initial subflow, which names the connection in the kernel's tables */
 	pm_u16 remote_port;
 	struct pm_addr local[PM_MAX_LOCALS];
 	struct pm_addr remote[PM_MAX_REMOTES];
@@ -226,12 +226,12 @@ struct pm_plan {
 
 /* What became of an event. */
 enum pm_status {
-	PM_DECIDED = 0,          /* folded in, the plan compared */
-	PM_FOLDED = 1,           /* folded in; nothing to compare yet, or nothing changed */
-	PM_UNKNOWN = 2,          /* about a connection that was never created, or is closed */
-	PM_TABLE_FULL = 3,       /* no room for one more connection: the event is lost */
-	PM_IGNORED = 4,          /* of a type that no policy needs */
-	PM_LOCALS_CHANGED = 5,   /* the namespace's addresses are others now: each connection is to be looked at */
+	PM_DECIDED = 0, /* folded in, the plan compared */
+	PM_FOLDED = 1, /* folded in; nothing to compare yet, or nothing changed */
+	PM_UNKNOWN = 2, /* about a connection that was never created, or is closed */
+	PM_TABLE_FULL = 3, /* no room for one more connection: the event is lost */
+	PM_IGNORED = 4, /* of a type that no policy needs */
+	PM_LOCALS_CHANGED = 5, /* the namespace's addresses are others now: each connection is to be looked at */
 };
 
 /*
@@ -239,25 +239,25 @@ enum pm_status {
  * value that a stack slot can have.
  */
 struct pm_result {
-	pm_u64 done_ns;              /* when the event was handled, on the clock of the host */
-	pm_u32 seq;                  /* of the event */
-	pm_u8 status;                /* enum pm_status */
-	pm_u8 commands;              /* of command[] that are set */
-	pm_u8 full_locals;           /* did not fit: local addresses of the connection or of the namespace, */
-	pm_u8 full_remotes;          /*   ... remote addresses, */
-	pm_u8 full_subflows;         /*   ... subflows */
-	pm_u8 exhausted;             /* address pairs left alone after failing too often */
-	pm_u8 ours;                  /* scratch: subflows are ours to open and close, not only the peer's */
-	pm_u8 surplus;               /* scratch: an address pair has more subflows than planned */
-	pm_u8 local;                 /* scratch: places of the event's addresses, */
+	pm_u64 done_ns; /* when the event was handled, on the clock of the host */
+	pm_u32 seq; /* of the event */
+	pm_u8 status; /* enum pm_status */
+	pm_u8 commands; /* of command[] that are set */
+	pm_u8 full_locals; /* did not fit: local addresses of the connection or of the namespace, */
+	pm_u8 full_remotes; /*   ... remote addresses, */
+	pm_u8 full_subflows; /*   ... subflows */
+	pm_u8 exhausted; /* address pairs left alone after failing too often */
+	pm_u8 ours; /* scratch: subflows are ours to open and close, not only the peer's */
+	pm_u8 surplus; /* scratch: an address pair has more subflows than planned */
+	pm_u8 local; /* scratch: places of the event's addresses, */
 	pm_u8 remote;
-	pm_u8 place;                 /*   ... and of the subflow that is meant */
-	pm_u8 locals_in_use;         /* scratch: places that a subflow in any state refers to */
+	pm_u8 place; /*   ... and of the subflow that is meant */
+	pm_u8 locals_in_use; /* scratch: places that a subflow in any state refers to */
 	pm_u8 remotes_in_use;
 	pm_u8 reserved[7];
-	pm_u64 missing;              /* scratch: address pairs that lack subflows, bit local * 8 + remote */
-	struct pm_plan plan;         /* scratch */
-	struct pm_plan have;         /* scratch: subflows that exist or are under way */
+	pm_u64 missing; /* scratch: address pairs that lack subflows, bit local * 8 + remote */
+	struct pm_plan plan; /* scratch */
+	struct pm_plan have; /* scratch: subflows that exist or are under way */
 	struct pm_command command[PM_MAX_COMMANDS];
 };
 PM_STATIC_ASSERT(PM_MAX_COMMANDS >= PM_MAX_SUBFLOWS, "a command for each place");

@@ -83,15 +83,18 @@ struct event_shape {
 	}
 };
 
-constexpr std::uint32_t needs_four_tuple = mask(MPTCP_ATTR_TOKEN, MPTCP_ATTR_FAMILY, MPTCP_ATTR_SPORT, MPTCP_ATTR_DPORT);
-constexpr event_shape of_connection{
-	{MPTCP_ATTR_TOKEN, MPTCP_ATTR_SERVER_SIDE, MPTCP_ATTR_FLAGS, MPTCP_ATTR_FAMILY, MPTCP_ATTR_SADDR4, MPTCP_ATTR_DADDR4,
-	 MPTCP_ATTR_SPORT, MPTCP_ATTR_DPORT, MPTCP_ATTR_LOC_ID, MPTCP_ATTR_REM_ID}, needs_four_tuple};
-constexpr event_shape of_subflow{
-	{MPTCP_ATTR_TOKEN, MPTCP_ATTR_FAMILY, MPTCP_ATTR_SADDR4, MPTCP_ATTR_DADDR4, MPTCP_ATTR_SPORT, MPTCP_ATTR_DPORT,
-	 MPTCP_ATTR_LOC_ID, MPTCP_ATTR_REM_ID, MPTCP_ATTR_BACKUP, MPTCP_ATTR_IF_IDX, MPTCP_ATTR_ERROR}, needs_four_tuple};
-constexpr event_shape of_listener{
-	{MPTCP_ATTR_FAMILY, MPTCP_ATTR_SPORT, MPTCP_ATTR_SADDR4}, mask(MPTCP_ATTR_FAMILY, MPTCP_ATTR_SPORT)};
+constexpr std::uint32_t needs_four_tuple = mask(MPTCP_ATTR_TOKEN, MPTCP_ATTR_FAMILY, MPTCP_ATTR_SPORT,
+						MPTCP_ATTR_DPORT);
+constexpr event_shape of_connection{{MPTCP_ATTR_TOKEN, MPTCP_ATTR_SERVER_SIDE, MPTCP_ATTR_FLAGS, MPTCP_ATTR_FAMILY,
+				     MPTCP_ATTR_SADDR4, MPTCP_ATTR_DADDR4, MPTCP_ATTR_SPORT, MPTCP_ATTR_DPORT,
+				     MPTCP_ATTR_LOC_ID, MPTCP_ATTR_REM_ID},
+				    needs_four_tuple};
+constexpr event_shape of_subflow{{MPTCP_ATTR_TOKEN, MPTCP_ATTR_FAMILY, MPTCP_ATTR_SADDR4, MPTCP_ATTR_DADDR4,
+				  MPTCP_ATTR_SPORT, MPTCP_ATTR_DPORT, MPTCP_ATTR_LOC_ID, MPTCP_ATTR_REM_ID,
+				  MPTCP_ATTR_BACKUP, MPTCP_ATTR_IF_IDX, MPTCP_ATTR_ERROR},
+				 needs_four_tuple};
+constexpr event_shape of_listener{{MPTCP_ATTR_FAMILY, MPTCP_ATTR_SPORT, MPTCP_ATTR_SADDR4},
+				  mask(MPTCP_ATTR_FAMILY, MPTCP_ATTR_SPORT)};
 
 // Linux sends ANNOUNCED without MPTCP_ATTR_FAMILY, whatever its specification says.
 constexpr auto event_shapes = [] {
@@ -201,16 +204,12 @@ static_assert(int{PM_SET_BACKUP} == MPTCP_PM_CMD_SET_FLAGS && int{PM_WITHDRAW} =
 constexpr std::uint32_t command_needs(std::uint8_t type)
 {
 	switch (type) {
-	case PM_ANNOUNCE:
-		return mask(MPTCP_PM_ATTR_TOKEN, MPTCP_PM_ATTR_ADDR);
-	case PM_WITHDRAW:
-		return mask(MPTCP_PM_ATTR_TOKEN, MPTCP_PM_ATTR_LOC_ID);
+	case PM_ANNOUNCE: return mask(MPTCP_PM_ATTR_TOKEN, MPTCP_PM_ATTR_ADDR);
+	case PM_WITHDRAW: return mask(MPTCP_PM_ATTR_TOKEN, MPTCP_PM_ATTR_LOC_ID);
 	case PM_SET_BACKUP:
 	case PM_OPEN_SUBFLOW:
-	case PM_CLOSE_SUBFLOW:
-		return mask(MPTCP_PM_ATTR_TOKEN, MPTCP_PM_ATTR_ADDR, MPTCP_PM_ATTR_ADDR_REMOTE);
-	default:
-		return 0;
+	case PM_CLOSE_SUBFLOW: return mask(MPTCP_PM_ATTR_TOKEN, MPTCP_PM_ATTR_ADDR, MPTCP_PM_ATTR_ADDR_REMOTE);
+	default: return 0;
 	}
 }
 

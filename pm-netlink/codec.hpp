@@ -21,11 +21,11 @@ using bytes = std::span<const std::byte>;
 
 // Why a message was not taken.
 enum class refusal : std::uint8_t {
-	truncated,          // shorter than its headers, or those of its attributes, say
-	foreign,            // of another family, or a control message
-	unknown_type,       // of the family, with a command number that is no event (or no command) known here
-	bad_attribute,      // an attribute of a wrong length, a token of 0, an address family and address that do not fit
-	missing_attribute,  // without an attribute that its type needs
+	truncated, // shorter than its headers, or those of its attributes, say
+	foreign, // of another family, or a control message
+	unknown_type, // of the family, with a command number that is no event (or no command) known here
+	bad_attribute, // an attribute of a wrong length, a token of 0, an address family and address that do not fit
+	missing_attribute, // without an attribute that its type needs
 };
 inline constexpr std::size_t refusal_count = 5;
 [[nodiscard]] std::string_view to_string(refusal why) noexcept;

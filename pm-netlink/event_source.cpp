@@ -75,8 +75,10 @@ expected<void> event_source::set_up(std::uint32_t buffer_bytes)
 		return fail_errno(fmt::format("{}: cannot bind the socket", asked));
 	const auto group = static_cast<int>(family_.events_group);
 	if (setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0)
-		return fail_errno(fmt::format("{}: cannot join the multicast group {} (root, or CAP_NET_ADMIN in the network "
-					      "namespace, is needed)", asked, MPTCP_PM_EV_GRP_NAME));
+		return fail_errno(
+			fmt::format("{}: cannot join the multicast group {} (root, or CAP_NET_ADMIN in the network "
+				    "namespace, is needed)",
+				    asked, MPTCP_PM_EV_GRP_NAME));
 	memory_info info{};
 	if (!read_memory_info(fd, info))
 		return fail_errno(fmt::format("{}: cannot read the socket's drop counter (SO_MEMINFO)", asked));
@@ -89,8 +91,8 @@ expected<std::size_t> event_source::receive(std::size_t most)
 	for (std::size_t place = 0; place < most; ++place) // the kernel wrote to it
 		reader_->header[place].msg_hdr.msg_namelen = sizeof(sockaddr_nl);
 	for (;;) {
-		const int count = recvmmsg(reader_->fd, reader_->header.data(), static_cast<unsigned>(most), MSG_DONTWAIT,
-					   nullptr);
+		const int count = recvmmsg(reader_->fd, reader_->header.data(), static_cast<unsigned>(most),
+					   MSG_DONTWAIT, nullptr);
 		if (count >= 0)
 			return static_cast<std::size_t>(count);
 		if (errno == EAGAIN || errno == EWOULDBLOCK)
@@ -103,7 +105,8 @@ expected<std::size_t> event_source::receive(std::size_t most)
 bytes event_source::sift(std::size_t place) noexcept
 {
 	const mmsghdr &header = reader_->header[place];
-	const bool from_kernel = header.msg_hdr.msg_namelen == sizeof(sockaddr_nl) && reader_->sender[place].nl_pid == 0;
+	const bool from_kernel = header.msg_hdr.msg_namelen == sizeof(sockaddr_nl) &&
+				 reader_->sender[place].nl_pid == 0;
 	if (!from_kernel && !accept_replay_) {
 		++counters_.foreign_sender;
 		return {};

@@ -26,7 +26,7 @@ namespace pm::netlink {
 // holds; the kernel puts one message into each.)
 struct event_counters {
 	std::uint64_t delivered = 0;                            // decoded and handed over
-	std::uint64_t lost = 0;                                 // dropped by the kernel for want of buffer
+	std::uint64_t lost = 0;				 // dropped by the kernel for want of buffer
 	std::uint64_t foreign_sender = 0;                       // not from the kernel, and replays not asked for
 	std::array<std::uint64_t, refusal_count> refused{};     // malformed, by reason
 	std::uint64_t buffer_bytes = 0;                         // what the kernel granted (SK_MEMINFO_RCVBUF)
@@ -98,8 +98,9 @@ private:
 	event_source(std::unique_ptr<reader> open_socket, netlink::family family, bool accept_replay);
 
 	[[nodiscard]] expected<void> set_up(std::uint32_t buffer_bytes);
-	[[nodiscard]] expected<std::size_t> receive(std::size_t most); // one batch; fewer than asked: the socket is empty
-	[[nodiscard]] bytes sift(std::size_t place) noexcept;          // a datagram to decode; empty if counted as refused
+	[[nodiscard]] expected<std::size_t>
+	receive(std::size_t most); // one batch; fewer than asked: the socket is empty
+	[[nodiscard]] bytes sift(std::size_t place) noexcept; // a datagram to decode; empty if counted as refused
 	[[nodiscard]] static bytes after_first_message(bytes datagram) noexcept;
 	void count(refusal why) noexcept { ++counters_.refused[static_cast<std::size_t>(why)]; }
 };

@@ -76,14 +76,17 @@ expected<family> read_answer(bytes answer)
 		const bool whole = answer.size() >= sizeof(nlmsghdr) + sizeof(nlmsgerr);
 		const int code = whole ? -wire::load<nlmsgerr>(answer.data() + sizeof(nlmsghdr)).error : EPROTO;
 		if (code == ENOENT)
-			return fail(fmt::format("{}, but it has none: a kernel built with CONFIG_MPTCP is needed", asked));
+			return fail(
+				fmt::format("{}, but it has none: a kernel built with CONFIG_MPTCP is needed", asked));
 		errno = code;
 		return fail_errno(fmt::format("{}, which failed", asked));
 	}
 	auto found = decode_family(answer);
 	if (!found)
-		return fail(fmt::format("{}, but cannot read its answer ({}): Linux 5.12 or newer, which has the event group "
-					"{}, is needed", asked, to_string(found.error()), MPTCP_PM_EV_GRP_NAME));
+		return fail(fmt::format(
+			"{}, but cannot read its answer ({}): Linux 5.12 or newer, which has the event group "
+			"{}, is needed",
+			asked, to_string(found.error()), MPTCP_PM_EV_GRP_NAME));
 	return std::move(*found);
 }
 

@@ -13,8 +13,8 @@ namespace pm::netlink {
 
 struct family {
 	std::uint16_t id = 0;
-	std::uint32_t events_group = 0;        // of the multicast group "mptcp_pm_events"
-	std::vector<std::byte> description;    // the controller's CTRL_CMD_NEWFAMILY message, whole
+	std::uint32_t events_group = 0; // of the multicast group "mptcp_pm_events"
+	std::vector<std::byte> description; // the controller's CTRL_CMD_NEWFAMILY message, whole
 };
 
 // Asks the kernel, in the calling thread's network namespace. Fails if the kernel has no MPTCP.

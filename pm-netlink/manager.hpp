@@ -16,12 +16,12 @@ namespace pm {
 // What became of all events and what did not fit, added up over their results. The same for every place a policy runs in.
 struct tally {
 	std::uint64_t events = 0;
-	std::uint64_t unknown = 0;        // about connections that were never created, or are closed
-	std::uint64_t ignored = 0;        // of types that no policy needs
-	std::uint64_t table_full = 0;     // lost: no room for their connection
+	std::uint64_t unknown = 0; // about connections that were never created, or are closed
+	std::uint64_t ignored = 0; // of types that no policy needs
+	std::uint64_t table_full = 0; // lost: no room for their connection
 	std::uint64_t commands = 0;
 	std::uint64_t full_locals = 0, full_remotes = 0, full_subflows = 0;
-	std::uint64_t exhausted = 0;      // address pairs left alone after PM_MAX_FAILURES, each time they were looked at
+	std::uint64_t exhausted = 0; // address pairs left alone after PM_MAX_FAILURES, each time they were looked at
 
 	void add(const pm_result &result) noexcept;
 };

@@ -64,15 +64,17 @@ expected<pm_settings> make_settings(const policy_info &policy, std::span<const s
 			++place;
 		if (place == policy.settings.size())
 			return fail(policy.settings.empty()
-					    ? fmt::format("policy {} has no settings, so none called '{}'", policy.name, name)
-					    : fmt::format("policy {} has no setting '{}'; it has: {}", policy.name, name,
-							  names(policy.settings)));
+					    ? fmt::format("policy {} has no settings, so none called '{}'", policy.name,
+							  name)
+					    : fmt::format("policy {} has no setting '{}'; it has: {}", policy.name,
+							  name, names(policy.settings)));
 		const setting &known = policy.settings[place];
 		u32 value = 0;
 		const auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), value);
-		if (wrong != std::errc{} || end != text.data() + text.size() || value < known.least || value > known.most)
-			return fail(fmt::format("setting {} of policy {} takes a number from {} to {}, not '{}'", name, policy.name,
-						known.least, known.most, text));
+		if (wrong != std::errc{} || end != text.data() + text.size() || value < known.least ||
+		    value > known.most)
+			return fail(fmt::format("setting {} of policy {} takes a number from {} to {}, not '{}'", name,
+						policy.name, known.least, known.most, text));
 		settings.value[place] = value;
 	}
 	return settings;

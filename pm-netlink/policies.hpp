@@ -24,6 +24,7 @@ struct policy_info {
 [[nodiscard]] expected<const policy_info *> find_policy(std::string_view name); // the error names those that exist
 
 // The presets, changed by assignments NAME=VALUE. Fails on an unknown name or a value out of bounds, naming the bounds.
-[[nodiscard]] expected<pm_settings> make_settings(const policy_info &policy, std::span<const std::string> assignments = {});
+[[nodiscard]] expected<pm_settings> make_settings(const policy_info &policy,
+						  std::span<const std::string> assignments = {});
 
 } // namespace pm

@@ -24,7 +24,7 @@ namespace pm::replay {
 struct backend_options {
 	const policy_info *policy = nullptr;
 	pm_settings settings{};
-	std::uint32_t buffer_bytes = 8u << 20;  // of the socket of `netlink`
+	std::uint32_t buffer_bytes = 8u << 20; // of the socket of `netlink`
 	std::size_t most_connections = 65536;
 };
 
@@ -32,8 +32,8 @@ struct backend_options {
 struct due_event {
 	pm_event event;
 	std::array<std::byte, netlink::max_message> message;
-	std::size_t length = 0;     // of the message
-	std::uint64_t due_ns = 0;   // on now_ns()'s clock
+	std::size_t length = 0; // of the message
+	std::uint64_t due_ns = 0; // on now_ns()'s clock
 	bool tail = false;
 };
 
@@ -41,12 +41,12 @@ struct due_event {
 struct backend_report {
 	std::uint64_t delivered = 0;
 	std::uint64_t tail_delivered = 0;
-	std::map<std::string, std::uint64_t> lost;   // stage: socket, unread, refused, table
-	histogram latency;                           // of the load, from due to decided; mptcpd-stock: to read
-	std::uint64_t cpu_ns = 0;                    // of the consumer, over the load
+	std::map<std::string, std::uint64_t> lost; // stage: socket, unread, refused, table
+	histogram latency; // of the load, from due to decided; mptcpd-stock: to read
+	std::uint64_t cpu_ns = 0; // of the consumer, over the load
 	std::optional<decision_log> decisions;
-	std::uint64_t uncompared_decisions = 0;      // without a log: how many commands were made
-	std::optional<tally> counted;                // by our engine, where it ran
+	std::uint64_t uncompared_decisions = 0; // without a log: how many commands were made
+	std::optional<tally> counted; // by our engine, where it ran
 };
 
 class backend {
@@ -57,9 +57,10 @@ public:
 	[[nodiscard]] virtual expected<void> start() = 0;
 	[[nodiscard]] virtual expected<void> change_local(const pm_event &event) = 0;
 	[[nodiscard]] virtual expected<void> offer(std::span<due_event> events) = 0; // sets due_ns to now where it is 0
-	virtual void look_around() {}                   // between events, when there is time
-	[[nodiscard]] virtual expected<void> settle() = 0;     // until all that was offered has been taken, or nothing moves
-	virtual void end_load() = 0;                    // what comes now is the tail, or nothing
+	virtual void look_around() {} // between events, when there is time
+	[[nodiscard]] virtual expected<void>
+	settle() = 0; // until all that was offered has been taken, or nothing moves
+	virtual void end_load() = 0; // what comes now is the tail, or nothing
 	[[nodiscard]] virtual expected<backend_report> finish() = 0;
 };
 

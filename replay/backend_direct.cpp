@@ -98,8 +98,9 @@ public:
 
 	expected<void> start() override
 	{
-		auto loaded = bpf::engine::load(*options_.policy, options_.settings,
-						{.most_connections = static_cast<std::uint32_t>(options_.most_connections)});
+		auto loaded =
+			bpf::engine::load(*options_.policy, options_.settings,
+					  {.most_connections = static_cast<std::uint32_t>(options_.most_connections)});
 		if (!loaded)
 			return tl::unexpected(loaded.error());
 		engine_.emplace(std::move(*loaded));
@@ -142,6 +143,9 @@ std::unique_ptr<backend> make_native_backend(const backend_options &options)
 	return std::make_unique<native_backend>(options);
 }
 
-std::unique_ptr<backend> make_bpf_backend(const backend_options &options) { return std::make_unique<bpf_backend>(options); }
+std::unique_ptr<backend> make_bpf_backend(const backend_options &options)
+{
+	return std::make_unique<bpf_backend>(options);
+}
 
 } // namespace pm::replay

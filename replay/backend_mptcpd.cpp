@@ -63,8 +63,9 @@ public:
 	expected<void> start() override
 	{
 		if (access(daemon_path, X_OK) != 0)
-			return fail(fmt::format("mptcpd is not installed ({} is not there): apt-get install mptcpd mptcpd-plugins",
-						daemon_path));
+			return fail(fmt::format(
+				"mptcpd is not installed ({} is not there): apt-get install mptcpd mptcpd-plugins",
+				daemon_path));
 		auto sender = group_sender::open();
 		if (!sender)
 			return tl::unexpected(sender.error());
@@ -159,7 +160,8 @@ public:
 	expected<backend_report> finish() override
 	{
 		if (!daemon_->alive())
-			return fail("mptcpd ended during the replay; its own log may say why (run it in the foreground)");
+			return fail(
+				"mptcpd ended during the replay; its own log may say why (run it in the foreground)");
 		report_.uncompared_decisions = refusals_->count() - refused_before_;
 		daemon_->pause();
 		usleep(1000); // a stopped process may still be inside its last system call
@@ -171,7 +173,8 @@ public:
 		// Two accounts of the same: what the kernel charges the queue for, and what is in it. Answers to mptcpd's own
 		// commands are charged too, at most like an event or two.
 		if (queue_.size() < all || queue_.size() > all + 2 * answers)
-			return fail(fmt::format("the sums of the run do not close: {} events and {} answers are left in mptcpd's socket, "
+			return fail(fmt::format("the sums of the run do not close: {} events and {} answers are left "
+						"in mptcpd's socket, "
 						"but the kernel charges it for {} events",
 						all, answers, queue_.size()));
 		report_.lost["socket"] = dropped_;
@@ -269,8 +272,8 @@ private:
 	std::optional<group_sender> sender_;
 	std::optional<child> daemon_;
 	std::optional<bpf::refusal_counter> refusals_;
-	std::map<std::uint32_t, std::string> link_;          // by the trace's number of the interface
-	std::map<std::string, std::string> address_link_;    // by the address's bytes
+	std::map<std::uint32_t, std::string> link_; // by the trace's number of the interface
+	std::map<std::string, std::string> address_link_; // by the address's bytes
 	descriptor socket_;
 	std::deque<waiting> queue_;
 	std::uint64_t queued_bytes_ = 0;
@@ -282,6 +285,9 @@ private:
 
 } // namespace
 
-std::unique_ptr<backend> make_mptcpd_stock_backend(const backend_options &) { return std::make_unique<mptcpd_stock_backend>(); }
+std::unique_ptr<backend> make_mptcpd_stock_backend(const backend_options &)
+{
+	return std::make_unique<mptcpd_stock_backend>();
+}
 
 } // namespace pm::replay

@@ -44,7 +44,8 @@ private:
 class consumer {
 public:
 	consumer(const backend_options &options, netlink::event_source source, decision_log log, const due_times &due)
-		: source_(std::move(source)), manager_(*options.policy, options.settings, options.most_connections), due_(due)
+		: source_(std::move(source)), manager_(*options.policy, options.settings, options.most_connections),
+		  due_(due)
 	{
 		report_.decisions.emplace(std::move(log));
 	}
@@ -123,7 +124,8 @@ private:
 			return;
 		const std::lock_guard hold{mutex_};
 		for (; !changes_.empty() && changes_.front().seq <= seq; changes_.pop_front())
-			manager_.handle(changes_.front(), [&](const pm_result &result) { report_.decisions->add(result); });
+			manager_.handle(changes_.front(),
+					[&](const pm_result &result) { report_.decisions->add(result); });
 		next_change_.store(changes_.empty() ? UINT32_MAX : changes_.front().seq, std::memory_order_release);
 	}
 
@@ -145,7 +147,8 @@ public:
 
 	expected<void> start() override
 	{
-		auto source = netlink::event_source::open({.buffer_bytes = options_.buffer_bytes, .accept_replay = true});
+		auto source = netlink::event_source::open(
+			{.buffer_bytes = options_.buffer_bytes, .accept_replay = true});
 		if (!source)
 			return tl::unexpected(source.error());
 		auto log = decision_log::create();

@@ -112,7 +112,8 @@ expected<descriptor> child::socket_in_group(std::uint32_t group) const
 		const int number = std::atoi(entry.path().filename().c_str());
 		descriptor copy{static_cast<int>(syscall(SYS_pidfd_getfd, handle_.get(), number, 0))};
 		if (!copy && errno == EPERM)
-			return fail("cannot look into the sockets of a child process: run as root, or with CAP_SYS_PTRACE");
+			return fail(
+				"cannot look into the sockets of a child process: run as root, or with CAP_SYS_PTRACE");
 		if (copy && in_group(copy.get(), group))
 			return copy;
 	}

@@ -60,7 +60,8 @@ public:
 	expected<void> make()
 	{
 		std::error_code error;
-		for (fs::path folder = path_; !folder.empty() && !fs::exists(folder, error); folder = folder.parent_path())
+		for (fs::path folder = path_; !folder.empty() && !fs::exists(folder, error);
+		     folder = folder.parent_path())
 			made_.push_back(folder);
 		fs::create_directories(path_, error);
 		if (error || access(path_.c_str(), W_OK | X_OK) != 0)
@@ -88,7 +89,8 @@ private:
 
 expected<std::uint64_t> generate_burst(const std::string &path, double events_per_s)
 {
-	auto writer = trace_writer::create(path, {.id = 28, .events_group = 9, .description = netlink::encode_family(28, 9)});
+	auto writer = trace_writer::create(path,
+					   {.id = 28, .events_group = 9, .description = netlink::encode_family(28, 9)});
 	if (!writer)
 		return tl::unexpected(writer.error());
 	generate_options options;
@@ -119,7 +121,8 @@ expected<std::vector<job>> make_jobs(const compare_options &options, const std::
 	}
 	jobs.push_back({recorded, at_full_rate{}, 0});
 	if (!options.rates.empty())
-		jobs.push_back({fmt::format("{}/burst-{:.0f}.pcap", options.folder, options.rates.back()), at_full_rate{}, 0});
+		jobs.push_back(
+			{fmt::format("{}/burst-{:.0f}.pcap", options.folder, options.rates.back()), at_full_rate{}, 0});
 	return jobs;
 }
 
@@ -185,7 +188,8 @@ expected<nlohmann::json> record_connections(const std::string &path, std::uint64
 		load_options options;
 		options.connections = connections;
 		options.rate = rate;
-		options.patience_ms = 30'000; // a slow machine falls behind the rate, and may: only the events matter here
+		options.patience_ms =
+			30'000; // a slow machine falls behind the rate, and may: only the events matter here
 		auto made = run_load(*lab, options);
 		if (!made)
 			return tl::unexpected(made.error());
@@ -195,8 +199,9 @@ expected<nlohmann::json> record_connections(const std::string &path, std::uint64
 	if (!counters)
 		return tl::unexpected(counters.error());
 	if (load.failed)
-		return fail(fmt::format("{} of {} connections to record failed, the first because {}: is the machine overloaded?",
-					load.failed, load.asked, load.first_failure));
+		return fail(fmt::format(
+			"{} of {} connections to record failed, the first because {}: is the machine overloaded?",
+			load.failed, load.asked, load.first_failure));
 	return nlohmann::json{{"connections", load.made}, {"events", counters->recorded}, {"lost", counters->lost}};
 }
 
@@ -224,8 +229,9 @@ expected<comparison> compare(const compare_options &options, const progress &tel
 				// Interleaved, and each repetition begins with another one: none is always the first after a pause.
 				const backend_info &backend = through[(i + repetition) % through.size()];
 				tell(static_cast<double>(result.runs.size()) / static_cast<double>(all),
-				     fmt::format("{} at {} through {}, repetition {}", std::filesystem::path{job.trace}.stem().string(),
-						 name_of(job.pace), backend.name, repetition + 1));
+				     fmt::format("{} at {} through {}, repetition {}",
+						 std::filesystem::path{job.trace}.stem().string(), name_of(job.pace),
+						 backend.name, repetition + 1));
 				auto ran = run_job(options, job, backend);
 				if (!ran && !interrupted() && result.runs.empty())
 					return tl::unexpected(ran.error());
@@ -269,7 +275,9 @@ nlohmann::json summarize_runs(const std::vector<run_report> &runs)
 		};
 		const run_report &first = *group.front();
 		const auto percentile = [&](double p) {
-			return figure([p](const run_report &r) { return static_cast<double>(r.result.latency.percentile(p)); });
+			return figure([p](const run_report &r) {
+				return static_cast<double>(r.result.latency.percentile(p));
+			});
 		};
 		all.push_back({
 			{"trace", std::filesystem::path{first.trace}.stem().string()},
@@ -277,10 +285,10 @@ nlohmann::json summarize_runs(const std::vector<run_report> &runs)
 			{"backend", first.backend},
 			{"offered_per_s", figure([](const run_report &r) { return r.offered_per_s(); })},
 			{"lost_share", figure([&](const run_report &r) { return share(r.lost(), r.emitted); })},
-			{"tail_delivered",
-			 first.tail_emitted
-				 ? figure([&](const run_report &r) { return share(r.result.tail_delivered, r.tail_emitted); })
-				 : nlohmann::json(nullptr)},
+			{"tail_delivered", first.tail_emitted ? figure([&](const run_report &r) {
+				 return share(r.result.tail_delivered, r.tail_emitted);
+			 })
+							      : nlohmann::json(nullptr)},
 			{"missing_share",
 			 figure([&](const run_report &r) { return share(r.decisions.missing, r.decisions.expected); })},
 			{"wrong", figure([](const run_report &r) { return static_cast<double>(r.decisions.wrong); })},

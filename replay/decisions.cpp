@@ -54,7 +54,7 @@ expected<bool> decision_log::next(decision &out)
 
 struct decision_comparison::state {
 	decision_log &made;
-	std::optional<decision> ahead;  // the next of `made`
+	std::optional<decision> ahead; // the next of `made`
 	bool started = false;
 	decision_counts counts;
 	// Of each open connection, the digests of what was expected and has not been made.
@@ -77,8 +77,9 @@ struct decision_comparison::state {
 	{
 		++counts.made;
 		const auto entries = open.find(one.token);
-		const auto at = entries == open.end() ? decltype(entries->second.begin()){}
-						      : std::find(entries->second.begin(), entries->second.end(), one.digest);
+		const auto at = entries == open.end()
+					? decltype(entries->second.begin()){}
+					: std::find(entries->second.begin(), entries->second.end(), one.digest);
 		if (entries == open.end() || at == entries->second.end()) {
 			++counts.wrong;
 			return;

@@ -16,8 +16,8 @@ namespace pm::replay {
 struct decision_counts {
 	std::uint64_t expected = 0; // commands of the oracle
 	std::uint64_t made = 0;
-	std::uint64_t missing = 0;  // expected, not made while the connection lived
-	std::uint64_t wrong = 0;    // made, not expected, or not yet
+	std::uint64_t missing = 0; // expected, not made while the connection lived
+	std::uint64_t wrong = 0; // made, not expected, or not yet
 };
 
 // One command: of which event, about which connection, and a digest of all that it says.

@@ -112,7 +112,15 @@ struct connection {
 };
 
 enum class step : uint8_t {
-	create, establish, announce, withdraw, open_subflow, close_subflow, close, leave, come_back,
+	create,
+	establish,
+	announce,
+	withdraw,
+	open_subflow,
+	close_subflow,
+	close,
+	leave,
+	come_back,
 };
 
 struct pending {

@@ -21,9 +21,10 @@ expected<group_sender> group_sender::open()
 	if (!family)
 		return tl::unexpected(family.error());
 	if (family->events_group > 32)
-		return fail(fmt::format("this kernel numbered the group mptcp_pm_events {}, and a message can only be sent to groups "
-					"up to 32: replay after a reboot",
-					family->events_group));
+		return fail(fmt::format(
+			"this kernel numbered the group mptcp_pm_events {}, and a message can only be sent to groups "
+			"up to 32: replay after a reboot",
+			family->events_group));
 	descriptor socket{::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_GENERIC)};
 	if (!socket)
 		return fail_errno("cannot open a generic netlink socket to replay through");
@@ -45,11 +46,13 @@ expected<void> group_sender::send(std::span<due_event> events)
 		headers_[i].msg_hdr = {&group_, sizeof group_, &data_[i], 1, nullptr, 0, 0};
 	}
 	for (std::size_t sent = 0; sent < events.size();) {
-		const int n = sendmmsg(socket_.get(), headers_.data() + sent, static_cast<unsigned>(events.size() - sent), 0);
+		const int n = sendmmsg(socket_.get(), headers_.data() + sent,
+				       static_cast<unsigned>(events.size() - sent), 0);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EPERM)
-			return fail("this process may not send to the path manager's group: run as root, or with CAP_NET_ADMIN");
+			return fail("this process may not send to the path manager's group: run as root, or with "
+				    "CAP_NET_ADMIN");
 		if (n < 0)
 			return fail_errno("cannot send an event to the path manager's group");
 		sent += static_cast<std::size_t>(n);

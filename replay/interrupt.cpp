@@ -30,7 +30,7 @@ extern "C" void note_interrupt(int signal)
 void catch_interrupts()
 {
 	wakeup.store(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-	struct sigaction action {};
+	struct sigaction action{};
 	action.sa_handler = note_interrupt; // without SA_RESTART: sleeps end
 	sigaction(SIGINT, &action, nullptr);
 	sigaction(SIGTERM, &action, nullptr);

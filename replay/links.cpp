@@ -23,7 +23,8 @@ using route_address = std::unique_ptr<rtnl_addr, nl_release<rtnl_addr_put>>;
 route_address make_address(const std::string &link, const pm_addr &address, links::prefix length)
 {
 	const bool v4 = is_ipv4(address);
-	const nl_address local(nl_addr_build(v4 ? AF_INET : AF_INET6, v4 ? address.bytes + 12 : address.bytes, v4 ? 4 : 16));
+	const nl_address local(
+		nl_addr_build(v4 ? AF_INET : AF_INET6, v4 ? address.bytes + 12 : address.bytes, v4 ? 4 : 16));
 	route_address entry(rtnl_addr_alloc());
 	if (!local || !entry)
 		return nullptr;
@@ -34,13 +35,17 @@ route_address make_address(const std::string &link, const pm_addr &address, link
 	rtnl_addr_set_ifindex(entry.get(), static_cast<int>(if_nametoindex(link.c_str())));
 	rtnl_addr_set_local(entry.get(), local.get());
 	if (!v4)
-		rtnl_addr_set_flags(entry.get(), IFA_F_NODAD); // else it is tentative, and of no use, for a second or two
+		rtnl_addr_set_flags(entry.get(),
+				    IFA_F_NODAD); // else it is tentative, and of no use, for a second or two
 	return entry;
 }
 
 } // namespace
 
-tl::unexpected<error> fail_nl(const std::string &what, int code) { return fail(fmt::format("{}: {}", what, nl_geterror(code))); }
+tl::unexpected<error> fail_nl(const std::string &what, int code)
+{
+	return fail(fmt::format("{}: {}", what, nl_geterror(code)));
+}
 
 expected<nl_socket> connect_netlink(int protocol)
 {
@@ -73,7 +78,8 @@ expected<void> links::add_veth(const std::string &name, const std::string &peer,
 		rtnl_link_set_ns_fd(other, there->fd());
 	const int rc = rtnl_link_add(socket_.get(), link.get(), NLM_F_CREATE | NLM_F_EXCL);
 	if (rc == -NLE_OPNOTSUPP)
-		return fail("cannot create a veth pair: this kernel has no veth devices; load or build the module veth");
+		return fail(
+			"cannot create a veth pair: this kernel has no veth devices; load or build the module veth");
 	if (rc < 0)
 		return fail_nl("cannot create a veth pair", rc);
 	return {};

@@ -30,11 +30,13 @@ public:
 	[[nodiscard]] static expected<links> open();
 
 	// A veth pair: NAME here, PEER in namespace `there` (by default here too).
-	[[nodiscard]] expected<void> add_veth(const std::string &name, const std::string &peer, const netns *there = nullptr);
+	[[nodiscard]] expected<void> add_veth(const std::string &name, const std::string &peer,
+					      const netns *there = nullptr);
 	[[nodiscard]] expected<void> bring_up(const std::string &name);
 	enum class prefix { subnet, host }; // /24 and /64, or the whole address
 	// An IPv6 address is usable at once (no duplicate address detection). Adding what is there is no error.
-	[[nodiscard]] expected<void> add_address(const std::string &name, const pm_addr &address, prefix length = prefix::subnet);
+	[[nodiscard]] expected<void> add_address(const std::string &name, const pm_addr &address,
+						 prefix length = prefix::subnet);
 	[[nodiscard]] expected<void> remove_address(const std::string &name, const pm_addr &address,
 						    prefix length = prefix::subnet);
 

@@ -32,7 +32,9 @@ public:
 	std::uint64_t due_of_change(const stream_item &item) const
 	{
 		const auto *own = std::get_if<at_own_times>(&pace_);
-		return own && start_ ? start_ + to_ns(static_cast<double>(item.event.time_ns - first_time_) / own->speed) : 0;
+		return own && start_
+			       ? start_ + to_ns(static_cast<double>(item.event.time_ns - first_time_) / own->speed)
+			       : 0;
 	}
 
 	// 0: now. Otherwise on now_ns()'s clock.
@@ -118,8 +120,8 @@ private:
 			wait_until(due);
 		}
 		if (item.message.size() > netlink::max_message)
-			return fail(fmt::format("event {} has a message of {} bytes, which is more than any event's", item.event.seq,
-						item.message.size()));
+			return fail(fmt::format("event {} has a message of {} bytes, which is more than any event's",
+						item.event.seq, item.message.size()));
 		due_event &next = batch_.emplace_back();
 		next.event = item.event;
 		std::copy(item.message.begin(), item.message.end(), next.message.begin());
@@ -138,8 +140,10 @@ private:
 			to_.look_around();
 			now = std::min(now_ns(), due - rest);
 			const std::uint64_t left = due - rest - now;
-			const timespec time{static_cast<time_t>(left / 1'000'000'000), static_cast<long>(left % 1'000'000'000)};
-			pollfd stop{interrupt_fd(), POLLIN, 0}; // not a sleep: a signal may wake another thread than this one
+			const timespec time{static_cast<time_t>(left / 1'000'000'000),
+					    static_cast<long>(left % 1'000'000'000)};
+			pollfd stop{interrupt_fd(), POLLIN,
+				    0}; // not a sleep: a signal may wake another thread than this one
 			ppoll(&stop, 1, &time, nullptr);
 		}
 		while ((now = now_ns()) < due && !interrupted())
@@ -176,7 +180,8 @@ private:
 };
 
 // The oracle: the same stream, each event straight into the engine.
-expected<decision_counts> compare_decisions(event_stream &stream, const backend_options &options, backend_report &result)
+expected<decision_counts> compare_decisions(event_stream &stream, const backend_options &options,
+					    backend_report &result)
 {
 	decision_log none = [] {
 		auto empty = decision_log::create();
@@ -205,9 +210,10 @@ expected<decision_counts> compare_decisions(event_stream &stream, const backend_
 			return tl::unexpected(compared.error());
 	}
 	if (oracle.counted().table_full)
-		return fail(fmt::format("the trace has more than {} connections open at once, which is more than a comparison holds: "
-					"replay a shorter part of it",
-					most_open));
+		return fail(fmt::format(
+			"the trace has more than {} connections open at once, which is more than a comparison holds: "
+			"replay a shorter part of it",
+			most_open));
 	auto counts = comparison.finish();
 	if (counts) {
 		counts->made += result.uncompared_decisions;
@@ -241,8 +247,9 @@ expected<run_report> run_here(const run_options &options)
 		return tl::unexpected(result.error());
 	report.result = std::move(*result);
 	if (report.emitted != report.result.delivered + report.lost())
-		return fail(fmt::format("the sums of the run do not close: {} events emitted, {} delivered, {} lost through {}",
-					report.emitted, report.result.delivered, report.lost(), report.backend));
+		return fail(fmt::format(
+			"the sums of the run do not close: {} events emitted, {} delivered, {} lost through {}",
+			report.emitted, report.result.delivered, report.lost(), report.backend));
 	auto decisions = compare_decisions(*stream, options.backend, report.result);
 	if (!decisions)
 		return tl::unexpected(decisions.error());
@@ -279,7 +286,7 @@ nlohmann::json run_report::to_json() const
 		{"backend", backend},
 		{"policy", policy},
 		{"trace", trace},
-		{"pace", rate ? nlohmann::json{{"rate", rate->events_per_s}}
+		{"pace", rate  ? nlohmann::json{{"rate", rate->events_per_s}}
 			 : own ? nlohmann::json{{"speed", own->speed}}
 			       : nlohmann::json{{"rate", "max"}}},
 		{"offered_per_s", offered_per_s()},
@@ -300,18 +307,17 @@ nlohmann::json run_report::to_json() const
 		  {"max", latency.max()},
 		  {"histogram", raw}}},
 		{"cpu_ns_per_event", load_delivered() ? nlohmann::json(cpu_ns_per_event()) : nlohmann::json(nullptr)},
-		{"tail_delivered",
-		 tail_emitted ? nlohmann::json(static_cast<double>(result.tail_delivered) / static_cast<double>(tail_emitted))
-			      : nlohmann::json(nullptr)},
+		{"tail_delivered", tail_emitted ? nlohmann::json(static_cast<double>(result.tail_delivered) /
+								 static_cast<double>(tail_emitted))
+						: nlohmann::json(nullptr)},
 		{"sent_late_ns",
 		 {{"p50", sent_late.percentile(0.5)}, {"p99", sent_late.percentile(0.99)}, {"max", sent_late.max()}}},
 	};
 	if (result.counted) {
 		const tally &t = *result.counted;
-		json["tables"] = {{"unknown_connection", t.unknown}, {"ignored", t.ignored},
+		json["tables"] = {{"unknown_connection", t.unknown},  {"ignored", t.ignored},
 				  {"full_locals", t.full_locals},     {"full_remotes", t.full_remotes},
-				  {"full_subflows", t.full_subflows},
-				  {"exhausted_pairs", t.exhausted}};
+				  {"full_subflows", t.full_subflows}, {"exhausted_pairs", t.exhausted}};
 	}
 	return json;
 }

@@ -35,8 +35,8 @@ struct run_report {
 	std::string backend, policy, trace;
 	pacing pace;
 	std::uint64_t emitted = 0, tail_emitted = 0;
-	double load_seconds = 0;        // from the first event of the load to its last
-	histogram sent_late;            // sent - due, of the load
+	double load_seconds = 0; // from the first event of the load to its last
+	histogram sent_late; // sent - due, of the load
 	backend_report result;
 	decision_counts decisions;
 

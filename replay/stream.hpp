@@ -15,7 +15,8 @@ namespace pm::replay {
 
 struct stream_item {
 	pm_event event;         // seq counts from 1 over the whole stream; time_ns is since the start of its part
-	netlink::bytes message; // as the trace has it, or encoded for the tail's family 0; empty for a change of addresses
+	netlink::bytes
+		message; // as the trace has it, or encoded for the tail's family 0; empty for a change of addresses
 	bool tail = false;
 
 	// Addresses that come and go are no messages of the path-manager group: they reach every backend directly, in order.
@@ -26,8 +27,8 @@ class event_stream {
 public:
 	struct options {
 		std::string trace;
-		std::uint64_t most_events = 0;   // of the trace; 0: all
-		std::uint64_t tail_events = 0;   // about as many: whole connections
+		std::uint64_t most_events = 0; // of the trace; 0: all
+		std::uint64_t tail_events = 0; // about as many: whole connections
 	};
 	[[nodiscard]] static expected<event_stream> open(const options &options);
 

@@ -11,7 +11,8 @@ namespace pm::policies {
 
 struct ndiffports {
 	static constexpr const char *name = "ndiffports";
-	static constexpr const char *help = "several subflows between the initial addresses, from different source ports";
+	static constexpr const char *help =
+		"several subflows between the initial addresses, from different source ports";
 	static constexpr bool opens_from_server = false;
 	static constexpr setting settings[] = {
 		{"subflows", "subflows of a connection, the initial one included", 1, 8, 2},

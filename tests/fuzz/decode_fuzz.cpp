@@ -62,9 +62,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
 	std::array<std::byte, max_message> out;
 	const bytes written(out);
 	if (const auto event = decode_event(message, family_id))
-		require_same(*event, decode_event(written.first(encode_event(*event, family_id, out)), family_id), "event");
+		require_same(*event, decode_event(written.first(encode_event(*event, family_id, out)), family_id),
+			     "event");
 	if (const auto command = decode_command(message, family_id))
-		require_same(*command, decode_command(written.first(encode_command(*command, family_id, 1, out)), family_id),
+		require_same(*command,
+			     decode_command(written.first(encode_command(*command, family_id, 1, out)), family_id),
 			     "command");
 	if (const auto address = decode_address(message))
 		require_same(*address, decode_address(written.first(encode_address(*address, out))), "address");

@@ -53,16 +53,18 @@ pm_addr any_address(std::uint32_t &n, u8 host)
 // Any event whatever, sensible or not, about few connections and addresses so that they meet.
 pm_event any_event(std::uint32_t number)
 {
-	static constexpr u8 types[] = {PM_CREATED, PM_ESTABLISHED, PM_ESTABLISHED, PM_ANNOUNCED, PM_ANNOUNCED, PM_REMOVED,
-				       PM_SUB_ESTABLISHED, PM_SUB_ESTABLISHED, PM_SUB_ESTABLISHED, PM_SUB_CLOSED, PM_SUB_CLOSED,
-				       PM_SUB_PRIORITY, PM_LOCAL_ADDED, PM_LOCAL_ADDED, PM_LOCAL_REMOVED, PM_RESYNC_BEGIN,
-				       PM_RESYNC_END, PM_COMMAND_FAILED, PM_LISTENER_CREATED, PM_CLOSED};
+	static constexpr u8 types[] = {PM_CREATED,         PM_ESTABLISHED,    PM_ESTABLISHED,      PM_ANNOUNCED,
+				       PM_ANNOUNCED,       PM_REMOVED,        PM_SUB_ESTABLISHED,  PM_SUB_ESTABLISHED,
+				       PM_SUB_ESTABLISHED, PM_SUB_CLOSED,     PM_SUB_CLOSED,       PM_SUB_PRIORITY,
+				       PM_LOCAL_ADDED,     PM_LOCAL_ADDED,    PM_LOCAL_REMOVED,    PM_RESYNC_BEGIN,
+				       PM_RESYNC_END,      PM_COMMAND_FAILED, PM_LISTENER_CREATED, PM_CLOSED};
 	std::uint32_t n = number;
 	pm_event e{};
 	e.type = types[pick(n, sizeof types)];
 	if (e.type == PM_CLOSED && pick(n, 3))
 		e.type = PM_SUB_ESTABLISHED; // most connections should live for a while
-	const bool of_namespace = e.type == PM_LOCAL_ADDED || e.type == PM_LOCAL_REMOVED || e.type == PM_LISTENER_CREATED ||
+	const bool of_namespace = e.type == PM_LOCAL_ADDED || e.type == PM_LOCAL_REMOVED ||
+				  e.type == PM_LISTENER_CREATED ||
 				  (e.type >= PM_RESYNC_BEGIN && e.type <= PM_RESYNC_END && pick(n, 2));
 	e.token = of_namespace ? 0 : 1 + pick(n, connections);
 	const bool described = e.type == PM_CREATED || e.type == PM_ESTABLISHED;
@@ -74,7 +76,8 @@ pm_event any_event(std::uint32_t number)
 	e.remote_port = static_cast<u16>(pick(n, 8) ? server_port : 8080);
 	e.local_id = static_cast<u8>(pick(n, 10));
 	e.remote_id = static_cast<u8>(pick(n, 10));
-	e.flags = static_cast<u8>(described ? (fixed % 5 == 0 ? PM_SERVER_SIDE : 0) | (fixed % 4 == 0 ? PM_DENY_JOIN_ID0 : 0)
+	e.flags = static_cast<u8>(described ? (fixed % 5 == 0 ? PM_SERVER_SIDE : 0) |
+						      (fixed % 4 == 0 ? PM_DENY_JOIN_ID0 : 0)
 					    : pick(n, 2) * (e.type == PM_RESYNC_END ? PM_LISTED_ALL : PM_BACKUP));
 	e.ifindex = 1 + pick(n, 4);
 	e.error = static_cast<u8>(pick(n, 3));
@@ -95,14 +98,17 @@ TEST_P(same_in_bpf, for_any_stream_of_events_the_commands_are_those_of_the_nativ
 	const bool held = rc::check("same commands", [&] {
 		manager native{policy, *make_settings(policy), connections - 1};
 		for (u32 token = 1; token <= connections; ++token) // both start empty
-			RC_ASSERT(loaded->handle(std::vector<pm_event>{event(PM_CLOSED, token)}, [](const pm_result &) {}).has_value());
+			RC_ASSERT(loaded->handle(std::vector<pm_event>{event(PM_CLOSED, token)}, [](const pm_result &) {
+					}).has_value());
 		const std::vector<pm_event> empty{event(PM_RESYNC_BEGIN, 0), event(PM_RESYNC_END, 0)};
 		RC_ASSERT(loaded->handle(empty, [](const pm_result &) {}).has_value());
 		for (const pm_event &e : empty)
 			native.handle(e, [](const pm_result &) {});
 
 		std::vector<pm_event> stream;
-		const auto numbers = *rc::gen::container<std::vector<std::uint32_t>>(events_in_a_stream, rc::gen::arbitrary<std::uint32_t>());
+		const auto numbers =
+			*rc::gen::container<std::vector<std::uint32_t>>(events_in_a_stream,
+									rc::gen::arbitrary<std::uint32_t>());
 		for (const std::uint32_t number : numbers)
 			stream.push_back(any_event(number));
 		for (const pm_event &e : stream) {

@@ -68,7 +68,7 @@ private:
 };
 
 struct reply {
-	int error;        // 0 or a positive errno
+	int error; // 0 or a positive errno
 	std::string text; // of the extended acknowledgement
 };
 

@@ -87,7 +87,8 @@ public:
 		sockaddr_nl own{};
 		own.nl_family = to_.nl_family = AF_NETLINK;
 		if (to.events_group < 1 || to.events_group > 32)
-			throw std::runtime_error("sendto cannot name the event group: only numbers 1 to 32 fit nl_groups");
+			throw std::runtime_error(
+				"sendto cannot name the event group: only numbers 1 to 32 fit nl_groups");
 		to_.nl_groups = 1u << (to.events_group - 1);
 		if (bind(socket_, reinterpret_cast<sockaddr *>(&own), sizeof own) != 0)
 			throw std::runtime_error("cannot bind a netlink socket");
@@ -204,7 +205,8 @@ void expect_whole_story(const std::vector<pm_event> &events, const connection_en
 		EXPECT_EQ(event.flags, server ? PM_SERVER_SIDE : 0);
 		EXPECT_EQ(event.local_port, server ? ends.server_port : ends.client_port);
 		EXPECT_EQ(event.remote_port, server ? ends.client_port : ends.server_port);
-		EXPECT_TRUE(event.has_local && event.has_remote && same(event.local, address) && same(event.remote, address));
+		EXPECT_TRUE(event.has_local && event.has_remote && same(event.local, address) &&
+			    same(event.remote, address));
 	}
 	const std::vector<int> connection = {PM_CREATED, PM_ESTABLISHED, PM_CLOSED};
 	EXPECT_EQ(types[ends.client_token], connection);
@@ -330,7 +332,10 @@ TEST_F(event_source_live, counts_malformed_messages_by_reason)
 		copy[at] = static_cast<std::byte>(value);
 		return copy;
 	};
-	struct { std::vector<std::byte> message; refusal why; } const cases[] = {
+	struct {
+		std::vector<std::byte> message;
+		refusal why;
+	} const cases[] = {
 		{{whole.begin(), whole.begin() + 10}, refusal::truncated},
 		{{whole.begin(), whole.end() - 4}, refusal::truncated},
 		{changed(0, 18), refusal::truncated},                             // nlmsg_len within the genl header
@@ -358,7 +363,9 @@ TEST_F(event_source_live, takes_several_messages_from_one_datagram)
 	event_source source = open_source({.accept_replay = true});
 	const std::uint16_t family = source.family().id;
 	std::vector<std::byte> datagram;
-	auto append = [&](std::vector<std::byte> message) { datagram.insert(datagram.end(), message.begin(), message.end()); };
+	auto append = [&](std::vector<std::byte> message) {
+		datagram.insert(datagram.end(), message.begin(), message.end());
+	};
 	append(closed_event(family, 1));
 	append(closed_event(static_cast<std::uint16_t>(family + 1), 2));
 	append(closed_event(family, 3));

@@ -225,7 +225,8 @@ TEST(record, equals_what_the_load_generator_did_event_for_event)
 		expect_life(c, mine);
 		expect_subflows(c, mine);
 		expect_announcements(c, mine);
-		EXPECT_EQ(mine.size(), 3u + count(mine, PM_SUB_ESTABLISHED) + count(mine, PM_ANNOUNCED)); // and nothing else
+		EXPECT_EQ(mine.size(),
+			  3u + count(mine, PM_SUB_ESTABLISHED) + count(mine, PM_ANNOUNCED)); // and nothing else
 		EXPECT_GE(c.subflows, 1);
 		EXPECT_EQ(c.announced, 2);
 		total += mine.size();

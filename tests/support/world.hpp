@@ -48,23 +48,13 @@ public:
 		const auto which = static_cast<std::uint8_t>(1 + action / 8 % addresses);
 		switch (action % 8) {
 		case 0:
-		case 1:
-			remotes_.insert(which);
-			return {announced(token, id(which), remote4(which))};
-		case 2:
-			remotes_.erase(which);
-			return {removed(token, id(which))};
-		case 3:
-			locals_.erase(which);
-			return {local_removed(local4(which))};
+		case 1: remotes_.insert(which); return {announced(token, id(which), remote4(which))};
+		case 2: remotes_.erase(which); return {removed(token, id(which))};
+		case 3: locals_.erase(which); return {local_removed(local4(which))};
 		case 4:
-		case 5:
-			locals_.insert(which);
-			return {local_added(local4(which), which)};
-		case 6:
-			return die(action / 8);
-		default:
-			return flags_ & PM_SERVER_SIDE ? peer_opens(which) : std::vector<pm_event>{};
+		case 5: locals_.insert(which); return {local_added(local4(which), which)};
+		case 6: return die(action / 8);
+		default: return flags_ & PM_SERVER_SIDE ? peer_opens(which) : std::vector<pm_event>{};
 		}
 	}
 
@@ -125,14 +115,16 @@ private:
 
 	bool used(std::uint8_t remote) const
 	{
-		return std::any_of(subflows_.begin(), subflows_.end(), [&](const auto &s) { return s.second.second == remote; });
+		return std::any_of(subflows_.begin(), subflows_.end(),
+				   [&](const auto &s) { return s.second.second == remote; });
 	}
 
 	// The port that names a subflow is the client's.
 	pm_event about(pm_event_type type, std::uint16_t port, pair where) const
 	{
 		const bool server = flags_ & PM_SERVER_SIDE;
-		pm_event e = on_path(type, token, local4(where.first), remote4(where.second), server && port != client_port ? server_port : port,
+		pm_event e = on_path(type, token, local4(where.first), remote4(where.second),
+				     server && port != client_port ? server_port : port,
 				     server && port != client_port ? port : server_port);
 		e.remote_id = id(where.second);
 		return e;

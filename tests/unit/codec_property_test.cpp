@@ -30,13 +30,14 @@ bool equal(const T &a, const T &b)
 
 rc::Gen<pm_addr> any_address()
 {
-	return rc::gen::map(rc::gen::pair(rc::gen::arbitrary<bool>(), rc::gen::container<std::array<pm_u8, 16>>(
-		rc::gen::arbitrary<pm_u8>())), [](const auto &from) {
-			pm_addr address = from.first ? ipv4(0, 0, 0, 0) : pm_addr{};
-			const std::size_t skip = from.first ? 12 : 0;
-			std::memcpy(address.bytes + skip, from.second.data() + skip, 16 - skip);
-			return address;
-		});
+	return rc::gen::map(rc::gen::pair(rc::gen::arbitrary<bool>(),
+					  rc::gen::container<std::array<pm_u8, 16>>(rc::gen::arbitrary<pm_u8>())),
+			    [](const auto &from) {
+				    pm_addr address = from.first ? ipv4(0, 0, 0, 0) : pm_addr{};
+				    const std::size_t skip = from.first ? 12 : 0;
+				    std::memcpy(address.bytes + skip, from.second.data() + skip, 16 - skip);
+				    return address;
+			    });
 }
 
 template <class T>
@@ -50,7 +51,8 @@ pm_event any_event()
 {
 	pm_event event{};
 	event.type = *rc::gen::element<pm_u8>(PM_CREATED, PM_ESTABLISHED, PM_CLOSED, PM_ANNOUNCED, PM_REMOVED,
-		PM_SUB_ESTABLISHED, PM_SUB_CLOSED, PM_SUB_PRIORITY, PM_LISTENER_CREATED, PM_LISTENER_CLOSED);
+					      PM_SUB_ESTABLISHED, PM_SUB_CLOSED, PM_SUB_PRIORITY, PM_LISTENER_CREATED,
+					      PM_LISTENER_CLOSED);
 	event.seq = *rc::gen::arbitrary<pm_u32>();
 	const bool listener = event.type == PM_LISTENER_CREATED || event.type == PM_LISTENER_CLOSED;
 	const bool connection = event.type == PM_CREATED || event.type == PM_ESTABLISHED;
@@ -72,7 +74,8 @@ pm_event any_event()
 	if (!listener && event.type != PM_CLOSED)
 		event.remote_id = *rc::gen::arbitrary<pm_u8>();
 	if (connection)
-		event.flags = *rc::gen::element<pm_u8>(0, PM_SERVER_SIDE, PM_DENY_JOIN_ID0, PM_SERVER_SIDE | PM_DENY_JOIN_ID0);
+		event.flags = *rc::gen::element<pm_u8>(0, PM_SERVER_SIDE, PM_DENY_JOIN_ID0,
+						       PM_SERVER_SIDE | PM_DENY_JOIN_ID0);
 	if (subflow) {
 		event.flags = *rc::gen::element<pm_u8>(0, PM_BACKUP);
 		event.ifindex = *rc::gen::arbitrary<pm_u32>();
@@ -84,7 +87,8 @@ pm_event any_event()
 pm_command any_command()
 {
 	pm_command command{};
-	command.type = *rc::gen::element<pm_u8>(PM_SET_BACKUP, PM_ANNOUNCE, PM_WITHDRAW, PM_OPEN_SUBFLOW, PM_CLOSE_SUBFLOW);
+	command.type = *rc::gen::element<pm_u8>(PM_SET_BACKUP, PM_ANNOUNCE, PM_WITHDRAW, PM_OPEN_SUBFLOW,
+						PM_CLOSE_SUBFLOW);
 	command.token = any_nonzero<pm_u32>();
 	command.local_id = *rc::gen::arbitrary<pm_u8>();
 	if (command.type == PM_WITHDRAW)
@@ -143,7 +147,8 @@ void check_all_decoders(const std::vector<std::byte> &input)
 		RC_ASSERT(equal(*event, *again));
 	}
 	if (const auto command = decode_command(message, family_id)) {
-		const auto again = decode_command(bytes(out).first(encode_command(*command, family_id, 1, out)), family_id);
+		const auto again = decode_command(bytes(out).first(encode_command(*command, family_id, 1, out)),
+						  family_id);
 		RC_ASSERT(again.has_value());
 		RC_ASSERT(equal(*command, *again));
 	}

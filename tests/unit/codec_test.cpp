@@ -36,7 +36,8 @@ struct attribute {
 	std::vector<std::byte> payload;
 };
 
-std::vector<std::byte> message(std::uint8_t command, const std::vector<attribute> &attributes, std::uint16_t type = family_id)
+std::vector<std::byte> message(std::uint8_t command, const std::vector<attribute> &attributes,
+			       std::uint16_t type = family_id)
 {
 	std::vector<std::byte> out(1024);
 	wire::message_writer to(out, type, 0, 0);
@@ -62,18 +63,22 @@ std::vector<attribute> with(std::vector<attribute> from, unsigned type, std::str
 
 // As Linux writes it, an IPv4 connection seen from the server.
 const std::vector<attribute> created = {
-	{MPTCP_ATTR_TOKEN, from_hex("dc089ba5")}, {MPTCP_ATTR_SERVER_SIDE, from_hex("01")},
-	{MPTCP_ATTR_FLAGS, from_hex("0300")}, {MPTCP_ATTR_FAMILY, from_hex("0200")},
+	{MPTCP_ATTR_TOKEN, from_hex("dc089ba5")},  {MPTCP_ATTR_SERVER_SIDE, from_hex("01")},
+	{MPTCP_ATTR_FLAGS, from_hex("0300")},      {MPTCP_ATTR_FAMILY, from_hex("0200")},
 	{MPTCP_ATTR_SADDR4, from_hex("0a000001")}, {MPTCP_ATTR_DADDR4, from_hex("0a000002")},
-	{MPTCP_ATTR_SPORT, from_hex("c6c9")}, {MPTCP_ATTR_DPORT, from_hex("8b3c")},
-	{MPTCP_ATTR_LOC_ID, from_hex("00")}, {MPTCP_ATTR_REM_ID, from_hex("00")},
+	{MPTCP_ATTR_SPORT, from_hex("c6c9")},      {MPTCP_ATTR_DPORT, from_hex("8b3c")},
+	{MPTCP_ATTR_LOC_ID, from_hex("00")},       {MPTCP_ATTR_REM_ID, from_hex("00")},
 };
 const std::vector<attribute> announced = {
-	{MPTCP_ATTR_TOKEN, from_hex("03f84ae2")}, {MPTCP_ATTR_REM_ID, from_hex("01")},
-	{MPTCP_ATTR_DPORT, from_hex("1e61")}, {MPTCP_ATTR_DADDR4, from_hex("0a090001")},
+	{MPTCP_ATTR_TOKEN, from_hex("03f84ae2")},
+	{MPTCP_ATTR_REM_ID, from_hex("01")},
+	{MPTCP_ATTR_DPORT, from_hex("1e61")},
+	{MPTCP_ATTR_DADDR4, from_hex("0a090001")},
 };
 const std::vector<attribute> listener = {
-	{MPTCP_ATTR_FAMILY, from_hex("0200")}, {MPTCP_ATTR_SPORT, from_hex("1e61")}, {MPTCP_ATTR_SADDR4, from_hex("0a090001")},
+	{MPTCP_ATTR_FAMILY, from_hex("0200")},
+	{MPTCP_ATTR_SPORT, from_hex("1e61")},
+	{MPTCP_ATTR_SADDR4, from_hex("0a090001")},
 };
 
 testing::AssertionResult refuses(const tl::expected<pm_event, refusal> &got, refusal why)
@@ -109,17 +114,18 @@ TEST(codec, reads_a_connection_as_the_kernel_describes_it)
 TEST(codec, writes_the_bytes_that_the_kernel_sent)
 {
 	const std::vector<attribute> subflow = {
-		{MPTCP_ATTR_TOKEN, from_hex("b346428d")}, {MPTCP_ATTR_FAMILY, from_hex("0200")},
+		{MPTCP_ATTR_TOKEN, from_hex("b346428d")},  {MPTCP_ATTR_FAMILY, from_hex("0200")},
 		{MPTCP_ATTR_SADDR4, from_hex("0a090001")}, {MPTCP_ATTR_DADDR4, from_hex("7f000001")},
-		{MPTCP_ATTR_SPORT, from_hex("94cb")}, {MPTCP_ATTR_DPORT, from_hex("a064")},
-		{MPTCP_ATTR_LOC_ID, from_hex("02")}, {MPTCP_ATTR_REM_ID, from_hex("00")},
-		{MPTCP_ATTR_BACKUP, from_hex("00")}, {MPTCP_ATTR_IF_IDX, from_hex("01000000")},
+		{MPTCP_ATTR_SPORT, from_hex("94cb")},      {MPTCP_ATTR_DPORT, from_hex("a064")},
+		{MPTCP_ATTR_LOC_ID, from_hex("02")},       {MPTCP_ATTR_REM_ID, from_hex("00")},
+		{MPTCP_ATTR_BACKUP, from_hex("00")},       {MPTCP_ATTR_IF_IDX, from_hex("01000000")},
 		{MPTCP_ATTR_ERROR, from_hex("6f")},
 	};
-	const std::vector<attribute> removed = {{MPTCP_ATTR_TOKEN, from_hex("03f84ae2")}, {MPTCP_ATTR_REM_ID, from_hex("01")}};
-	for (const auto &sent : {message(PM_CREATED, created), message(PM_ANNOUNCED, announced),
-				 message(PM_LISTENER_CREATED, listener), message(PM_SUB_CLOSED, subflow),
-				 message(PM_REMOVED, removed), message(PM_CLOSED, {announced.front()})}) {
+	const std::vector<attribute> removed = {{MPTCP_ATTR_TOKEN, from_hex("03f84ae2")},
+						{MPTCP_ATTR_REM_ID, from_hex("01")}};
+	for (const auto &sent :
+	     {message(PM_CREATED, created), message(PM_ANNOUNCED, announced), message(PM_LISTENER_CREATED, listener),
+	      message(PM_SUB_CLOSED, subflow), message(PM_REMOVED, removed), message(PM_CLOSED, {announced.front()})}) {
 		const auto event = decode_event(sent, family_id);
 		ASSERT_TRUE(event) << to_string(event.error());
 		EXPECT_EQ(encoded(*event), sent) << "type " << int{event->type};
@@ -134,7 +140,8 @@ TEST(codec, takes_both_ways_of_saying_server_side)
 		EXPECT_TRUE(event->flags & PM_SERVER_SIDE) << "without attribute " << left_out;
 	}
 	const auto client = decode_event(message(PM_ESTABLISHED, with(without(created, MPTCP_ATTR_FLAGS),
-								      MPTCP_ATTR_SERVER_SIDE, "00")), family_id);
+								      MPTCP_ATTR_SERVER_SIDE, "00")),
+					 family_id);
 	ASSERT_TRUE(client);
 	EXPECT_FALSE(client->flags & PM_SERVER_SIDE);
 }
@@ -159,7 +166,11 @@ TEST(codec, skips_attributes_that_it_does_not_know)
 
 TEST(codec, refuses_an_event_without_an_attribute_that_its_type_needs)
 {
-	struct { std::uint8_t type; const std::vector<attribute> &whole; std::vector<unsigned> needs; } const cases[] = {
+	struct {
+		std::uint8_t type;
+		const std::vector<attribute> &whole;
+		std::vector<unsigned> needs;
+	} const cases[] = {
 		{PM_CREATED, created, {1, 2, 5, 7, 9, 10}},
 		{PM_ESTABLISHED, created, {1, 2, 5, 7, 9, 10}},
 		{PM_SUB_ESTABLISHED, created, {1, 2, 5, 7, 9, 10}},
@@ -175,13 +186,18 @@ TEST(codec, refuses_an_event_without_an_attribute_that_its_type_needs)
 		EXPECT_TRUE(decode_event(message(each.type, each.whole), family_id)) << "type " << int{each.type};
 		for (const unsigned attribute : each.needs)
 			EXPECT_TRUE(refuses(decode_event(message(each.type, without(each.whole, attribute)), family_id),
-					    refusal::missing_attribute)) << "type " << int{each.type} << " without " << attribute;
+					    refusal::missing_attribute))
+				<< "type " << int{each.type} << " without " << attribute;
 	}
 }
 
 TEST(codec, refuses_attributes_that_do_not_fit)
 {
-	struct { const char *what; unsigned attribute; const char *value; } const cases[] = {
+	struct {
+		const char *what;
+		unsigned attribute;
+		const char *value;
+	} const cases[] = {
 		{"a token of 0", MPTCP_ATTR_TOKEN, "00000000"},
 		{"a short token", MPTCP_ATTR_TOKEN, "010203"},
 		{"a long token", MPTCP_ATTR_TOKEN, "0102030405060708"},
@@ -193,8 +209,10 @@ TEST(codec, refuses_attributes_that_do_not_fit)
 		{"a second address, of the other family", MPTCP_ATTR_SADDR6, "20010db8000000000000000000000001"},
 	};
 	for (const auto &each : cases)
-		EXPECT_TRUE(refuses(decode_event(message(PM_CREATED, with(created, each.attribute, each.value)), family_id),
-				    refusal::bad_attribute)) << each.what;
+		EXPECT_TRUE(
+			refuses(decode_event(message(PM_CREATED, with(created, each.attribute, each.value)), family_id),
+				refusal::bad_attribute))
+			<< each.what;
 }
 
 TEST(codec, refuses_a_message_cut_anywhere)
@@ -217,7 +235,8 @@ TEST(codec, refuses_other_families_control_messages_and_unknown_numbers)
 		EXPECT_TRUE(refuses(decode_event(message(PM_CREATED, created, control), family_id), refusal::foreign));
 	for (const int number : {0, 4, 5, 8, 9, 12, 14, 17, int{PM_LOCAL_ADDED}, int{PM_RESYNC_END}, 255})
 		EXPECT_TRUE(refuses(decode_event(message(static_cast<std::uint8_t>(number), created), family_id),
-				    refusal::unknown_type)) << number;
+				    refusal::unknown_type))
+			<< number;
 }
 
 TEST(codec, writes_no_event_that_has_no_form_on_the_wire)
@@ -228,7 +247,11 @@ TEST(codec, writes_no_event_that_has_no_form_on_the_wire)
 	ASSERT_GT(length, 0u);
 	for (std::size_t room = 0; room < length; ++room)
 		EXPECT_EQ(encode_event(event, family_id, std::span(out).first(room)), 0u) << room;
-	auto changed = [&](auto change) { auto copy = event; change(copy); return encode_event(copy, family_id, out); };
+	auto changed = [&](auto change) {
+		auto copy = event;
+		change(copy);
+		return encode_event(copy, family_id, out);
+	};
 	EXPECT_EQ(changed([](pm_event &e) { e.type = PM_LOCAL_ADDED; }), 0u);
 	EXPECT_EQ(changed([](pm_event &e) { e.type = PM_EVENT_NONE; }), 0u);
 	EXPECT_EQ(changed([](pm_event &e) { e.token = 0; }), 0u);
@@ -249,8 +272,9 @@ TEST(codec, refuses_a_command_whose_address_is_incomplete)
 	const attribute token{MPTCP_PM_ATTR_TOKEN, from_hex("07000000")};
 	const attribute whole{MPTCP_PM_ATTR_ADDR, from_hex("0600010002000000080003000a000001")};
 	auto refused = [&](const char *remote) {
-		const auto got = decode_command(message(PM_OPEN_SUBFLOW, {token, whole, {MPTCP_PM_ATTR_ADDR_REMOTE,
-			from_hex(remote)}}), family_id);
+		const auto got = decode_command(message(PM_OPEN_SUBFLOW,
+							{token, whole, {MPTCP_PM_ATTR_ADDR_REMOTE, from_hex(remote)}}),
+						family_id);
 		return got ? std::string("decoded") : std::string(to_string(got.error()));
 	};
 	EXPECT_EQ(refused("0600010002000000080003000a000002"), "decoded");
@@ -308,9 +332,13 @@ TEST(codec, takes_addresses_that_a_path_can_start_from)
 TEST(codec, leaves_out_addresses_that_no_path_starts_from)
 {
 	const local_address cases[] = {
-		{AF_INET, "7f000001"}, {AF_INET, "7f102030"}, {AF_INET, "a9fe0102"},
-		{AF_INET, "0a000001", RT_SCOPE_HOST}, {AF_INET, "0a000001", RT_SCOPE_LINK},
-		{AF_INET6, "00000000000000000000000000000001"}, {AF_INET6, "fe800000000000000000000000000001"},
+		{AF_INET, "7f000001"},
+		{AF_INET, "7f102030"},
+		{AF_INET, "a9fe0102"},
+		{AF_INET, "0a000001", RT_SCOPE_HOST},
+		{AF_INET, "0a000001", RT_SCOPE_LINK},
+		{AF_INET6, "00000000000000000000000000000001"},
+		{AF_INET6, "fe800000000000000000000000000001"},
 		{AF_INET6, "febf0000000000000000000000000001"},
 		{AF_INET6, "20010db8000000000000000000000001", RT_SCOPE_UNIVERSE, IFA_F_TENTATIVE},
 		{AF_INET6, "20010db8000000000000000000000001", RT_SCOPE_UNIVERSE, IFA_F_DEPRECATED},

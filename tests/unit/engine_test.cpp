@@ -389,25 +389,25 @@ TEST_P(full_tables, are_counted)
 	GetParam().overfill(client);
 	EXPECT_GT(client.managed.counted().*GetParam().counter, 0u);
 }
-INSTANTIATE_TEST_SUITE_P(
-	tables, full_tables,
-	testing::Values(full_case{"locals_of_the_namespace", &tally::full_locals,
-				  [](host &h) {
-					  for (u8 l = 2; l <= 9; ++l)
-						  h(local_added(local4(l)));
-				  }},
-			full_case{"remotes", &tally::full_remotes,
-				  [](host &h) {
-					  for (u8 r = 2; r <= 9; ++r)
-						  h(announced(token, r, remote4(r)));
-				  }},
-			full_case{"subflows", &tally::full_subflows,
-				  [](host &h) {
-					  for (u16 port = 0; port < 64; ++port)
-						  h(on_path(PM_SUB_ESTABLISHED, token, local4(1), remote4(1),
-							    static_cast<u16>(50000 + port)));
-				  }}),
-	[](const auto &info) { return info.param.what; });
+INSTANTIATE_TEST_SUITE_P(tables, full_tables,
+			 testing::Values(full_case{"locals_of_the_namespace", &tally::full_locals,
+						   [](host &h) {
+							   for (u8 l = 2; l <= 9; ++l)
+								   h(local_added(local4(l)));
+						   }},
+					 full_case{"remotes", &tally::full_remotes,
+						   [](host &h) {
+							   for (u8 r = 2; r <= 9; ++r)
+								   h(announced(token, r, remote4(r)));
+						   }},
+					 full_case{"subflows", &tally::full_subflows,
+						   [](host &h) {
+							   for (u16 port = 0; port < 64; ++port)
+								   h(on_path(PM_SUB_ESTABLISHED, token, local4(1),
+									     remote4(1),
+									     static_cast<u16>(50000 + port)));
+						   }}),
+			 [](const auto &info) { return info.param.what; });
 
 TEST(full_tables, one_connection_too_many_is_lost_and_counted)
 {

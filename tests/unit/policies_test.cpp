@@ -27,14 +27,16 @@ class bad_settings : public testing::TestWithParam<settings_case> {};
 
 TEST_P(bad_settings, are_refused_with_what_is_right)
 {
-	const auto made = make_settings(**find_policy(GetParam().policy), std::vector<std::string>{GetParam().assignment});
+	const auto made = make_settings(**find_policy(GetParam().policy),
+					std::vector<std::string>{GetParam().assignment});
 	ASSERT_FALSE(made);
 	EXPECT_EQ(made.error().text, GetParam().error);
 }
 INSTANTIATE_TEST_SUITE_P(
 	table, bad_settings,
 	testing::Values(settings_case{"ndiffports", "subflows", "setting 'subflows' is not of the form NAME=VALUE"},
-			settings_case{"ndiffports", "ports=2", "policy ndiffports has no setting 'ports'; it has: subflows"},
+			settings_case{"ndiffports", "ports=2",
+				      "policy ndiffports has no setting 'ports'; it has: subflows"},
 			settings_case{"fullmesh", "ports=2", "policy fullmesh has no settings, so none called 'ports'"},
 			settings_case{"ndiffports", "subflows=9",
 				      "setting subflows of policy ndiffports takes a number from 1 to 8, not '9'"},

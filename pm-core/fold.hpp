@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+//
+// Events into state: folds an event into its connection, and local address events into the namespace. What an event says
+// only matters through the state that it leaves behind. Decides nothing; see engine.hpp.
+#pragma once
+
+#include "connection.hpp"
+
+namespace pm {
+
+// The head of the result, as it is before anything is done. What lies behind it is written before it is read.
+PM_INLINE void begin(const pm_event &event, pm_result &result)
+{
+	zero(&result, __builtin_offsetof(pm_result, plan));
+	result.seq = event.seq;
+	result.status = PM_FOLDED;
+}
+
+// ---- the namespace's addresses ----
+
+// The place of an address, whether it is present or was.
+PM_INLINE unsigned find_listed(pm_namespace &ns, const pm_addr &address)
+{
+	PM_HIDDEN u8 &found = ns.found;
+	found = none;
+	for (unsigned i = 0; i < PM_MAX_LOCALS; ++i)
+		if (same(ns.local[i], address)) {
+			found = static_cast<u8>(i);
+			break;
+		}
+	return found;
+}
+
+PM_INLINE void list_local(pm_namespace &ns, const pm_event &event, pm_result &result)
+{
+	unsigned place = find_listed(ns, event.local);
+	// Otherwise one that was never used, so that what is gone is remembered for as long as there is room.
+	if (place == none)
+		place = find_listed(ns, pm_addr{});
+	if (place == none) {
+		if (ns.present == 0xff) {
+			++result.full_locals;
+			return;
+		}
+		PM_HIDDEN u8 &found = ns.found;
+		found = static_cast<u8>(lowest_bit(static_cast<u8>(~ns.present)));
+		place = found;
+	}
+	if (!(ns.present & bit(place))) {
+		ns.local[place & (PM_MAX_LOCALS - 1)] = event.local;
+		ns.present |= bit(place);
+		++ns.generation;
+	}
+	ns.ifindex[place & (PM_MAX_LOCALS - 1)] = event.ifindex;
+	ns.stale &= ~bit(place);
+}
+
+PM_INLINE void unlist_local(pm_namespace &ns, const pm_event &event)
+{
+	const unsigned place = find_listed(ns, event.local);
+	if (place == none || !(ns.present & bit(place)))
+		return;
+	const u32 ifindex = ns.ifindex[place & (PM_MAX_LOCALS - 1)];
+	if (event.ifindex && ifindex && event.ifindex != ifindex)
+		return; // it has moved to another interface
+	ns.present &= ~bit(place);
+	ns.stale &= ~bit(place);
+	++ns.generation;
+}
+
+PM_INLINE void drop_stale_locals(pm_namespace &ns)
+{
+	if (ns.stale)
+		++ns.generation;
+	ns.present &= ~ns.stale;
+	ns.stale = 0;
+}
+
+// Folds a local address event, or a resync with token 0, into the namespace.
+PM_INLINE void fold_namespace(pm_namespace &ns, const pm_event &event, pm_result &result)
+{
+	const u32 generation = ns.generation;
+	begin(event, result);
+	if (event.type == PM_RESYNC_BEGIN)
+		ns.stale = ns.present;
+	else if (event.type == PM_RESYNC_END)
+		drop_stale_locals(ns);
+	else if (event.type == PM_LOCAL_ADDED)
+		list_local(ns, event, result);
+	else
+		unlist_local(ns, event);
+	if (ns.generation != generation)
+		result.status = PM_LOCALS_CHANGED;
+}
+
+// Takes the namespace's addresses over into the connection's table. An address that was listed and is not any more is
+// gone. One that never was (loopback, say, or one too many) is none of the policy's business, but exists.
+PM_STAGE(take_locals)
+{
+	u8 listed = 0, was_listed = c.local_listed;
+	for (unsigned i = 0; i < PM_MAX_LOCALS; ++i) {
+		const unsigned known = find_local(c, ns.local[i]);
+		if (known == none)
+			continue;
+		if (ns.present & bit(i))
+			listed |= bit(known);
+		else
+			was_listed |= bit(known);
+	}
+	// First what is gone: its places may be needed by what is new.
+	c.local_gone |= was_listed & ~listed;
+	c.local_listed &= listed;
+	for (unsigned i = 0; i < PM_MAX_LOCALS; ++i) {
+		if (!(ns.present & bit(i)))
+			continue;
+		unsigned l = find_local(c, ns.local[i]);
+		if (l == none) {
+			note_places_in_use(ns, c, event, result);
+			l = add_local(c, ns.local[i], result);
+		}
+		if (l == none)
+			continue;
+		if (c.local_gone & bit(l))
+			forgive_local(c, l); // it is back: what failed before says nothing
+		c.local_gone &= ~bit(l);
+		c.local_listed |= bit(l);
+		c.local_from[l & (PM_MAX_LOCALS - 1)] = static_cast<u8>(i);
+	}
+	c.generation = ns.generation;
+}
+
+// ---- events into state ----
+
+// The port that the remote address of a subflow listens on; 0, any, for what the server sees: a port that the peer chose.
+PM_INLINE u16 listen_port(const pm_connection &c, const pm_event &event)
+{
+	return client_side(c) ? event.remote_port : 0;
+}
+
+// The places of the event's addresses.
+PM_INLINE void locate_addresses(pm_connection &c, const pm_event &event, pm_result &result)
+{
+	result.local = static_cast<u8>(find_local(c, event.local));
+	result.remote = static_cast<u8>(find_remote(c, event.remote, listen_port(c, event)));
+}
+
+// The place of the event's subflow, between the addresses that have been located.
+PM_STAGE(locate_subflow)
+{
+	locate_addresses(c, event, result);
+	result.place = none;
+	if (result.local != none && result.remote != none)
+		result.place = static_cast<u8>(
+			find_subflow(c, result.local, result.remote, event.local_port, event.remote_port));
+}
+
+// Places for the addresses of a subflow that nobody here asked for.
+PM_STAGE(add_addresses)
+{
+	note_places_in_use(ns, c, event, result);
+	if (result.local == none)
+		result.local = static_cast<u8>(add_local(c, event.local, result));
+	if (result.remote == none) {
+		result.remote = static_cast<u8>(
+			add_remote(c, event.remote, listen_port(c, event), event.remote_id, result));
+		// We got there, so it may be gone to again, although its announcement was never heard.
+		if (result.remote != none && client_side(c))
+			c.remote_known |= bit(result.remote);
+	} else if (!client_side(c) && (c.remote_gone & bit(result.remote))) {
+		// The peer has come back from an address that it had removed: clients join, they need not announce.
+		set_remote(c, result.remote, event.remote, 0, event.remote_id);
+	}
+}
+
+PM_INLINE void subflow_established(const pm_namespace &ns, pm_connection &c, const pm_event &event, pm_result &result)
+{
+	locate_subflow(ns, c, event, result);
+	if (result.place == none) {
+		add_addresses(ns, c, event, result);
+		locate_subflow(ns, c, event, result);
+	}
+	const unsigned l = result.local, r = result.remote;
+	if (l == none || r == none)
+		return;
+	learn_local_id(c, l, event.local_id);
+	c.remote_stale &= ~bit(r);
+	unsigned place = result.place;
+	if (place == none) {
+		place = free_subflow(c);
+		if (place == none) {
+			++result.full_subflows;
+			return;
+		}
+		c.subflow[place & (PM_MAX_SUBFLOWS - 1)].word = 0;
+	}
+	const bool initial = l == 0 && r == 0 && event.local_port == c.local_port && event.remote_port == c.remote_port;
+	if (!initial)
+		c.flags |= PM_CONN_ESTABLISHED; // nobody joins before that, so its event was lost
+	pm_subflow &s = c.subflow[place & (PM_MAX_SUBFLOWS - 1)];
+	if (s.state == PM_SUBFLOW_OPENING)
+		failures_of(c, l, r) &= static_cast<u8>(~failed_in_a_row);
+	if (s.state != PM_SUBFLOW_CLOSING || (c.flags & PM_CONN_RESYNCING))
+		s.state = PM_SUBFLOW_ESTABLISHED;
+	s.flags = static_cast<u8>((initial ? PM_SUBFLOW_INITIAL : 0) |
+				  (event.flags & PM_BACKUP ? PM_SUBFLOW_BACKUP : 0));
+	s.local = static_cast<u8>(l);
+	s.remote = static_cast<u8>(r);
+	s.local_port = event.local_port;
+	s.remote_port = event.remote_port;
+}
+
+PM_INLINE void subflow_closed(pm_connection &c, const pm_result &result)
+{
+	if (result.place == none)
+		return;
+	const u8 state = c.subflow[result.place & (PM_MAX_SUBFLOWS - 1)].state;
+	if (state != PM_SUBFLOW_CLOSING)
+		count_failure(c, result.local, result.remote, state == PM_SUBFLOW_OPENING ? failure : closure);
+	forget_subflow(c, result.place);
+}
+
+PM_INLINE void command_failed(pm_connection &c, const pm_result &result)
+{
+	if (result.place == none || c.subflow[result.place & (PM_MAX_SUBFLOWS - 1)].state != PM_SUBFLOW_OPENING)
+		return;
+	count_failure(c, result.local, result.remote, failure);
+	forget_subflow(c, result.place);
+}
+
+PM_INLINE void subflow_priority(pm_connection &c, const pm_event &event, const pm_result &result)
+{
+	if (result.place == none)
+		return;
+	pm_subflow &s = c.subflow[result.place & (PM_MAX_SUBFLOWS - 1)];
+	s.flags = event.flags & PM_BACKUP ? s.flags | PM_SUBFLOW_BACKUP : s.flags & ~PM_SUBFLOW_BACKUP;
+}
+
+// CREATED and ESTABLISHED both describe the initial subflow, so one makes up for the loss of the other.
+PM_STAGE(connection_described)
+{
+	const bool first = c.locals == 0 || c.local_port != event.local_port || c.remote_port != event.remote_port ||
+			   !same(c.local[0], event.local) || !same(c.remote[0], event.remote);
+	const u8 side = event.flags & PM_SERVER_SIDE ? PM_CONN_SERVER_SIDE : 0;
+	if (first) { // also when the token was used before, and its CLOSED was lost
+		const u8 kept = c.flags & PM_CONN_RESYNCING;
+		zero(&c, sizeof c);
+		c.flags = static_cast<u8>(side | kept);
+		c.token = event.token;
+		c.local_port = event.local_port;
+		c.remote_port = event.remote_port;
+		c.local[0] = event.local;
+		c.locals = 1;
+		c.local_ipv4 = is_ipv4(event.local);
+		c.generation = ns.generation - 1;
+		set_remote(c, 0, event.remote, side ? 0 : event.remote_port, 0);
+		c.remote_known = 1;
+	}
+	if (event.flags & PM_DENY_JOIN_ID0)
+		c.flags |= PM_CONN_DENY_JOIN_ID0;
+	if (event.type == PM_ESTABLISHED)
+		c.flags |= PM_CONN_ESTABLISHED;
+	// A description repeats while the connection lives; a resync lists the initial subflow by itself if it still exists.
+	if (first && !(c.flags & PM_CONN_RESYNCING))
+		subflow_established(ns, c, event, result);
+}
+
+PM_STAGE(address_announced)
+{
+	const u16 port = event.remote_port ? event.remote_port : c.remote_port;
+	unsigned r = find_remote(c, event.remote, port);
+	if (r == none) {
+		const unsigned holder = find_remote_id(c, event.remote_id);
+		note_places_in_use(ns, c, event, result);
+		if (holder == none) {
+			r = add_remote(c, event.remote, port, event.remote_id, result);
+		} else if (holder != 0 && !(result.remotes_in_use & bit(holder))) {
+			r = holder; // the id moved on, and nothing depends on where it was
+			set_remote(c, r, event.remote, port, event.remote_id);
+		}
+		// An id that names the address of a living subflow does not change its meaning.
+		if (r == none)
+			return;
+	} else {
+		if (c.remote_gone & bit(r))
+			forgive_remote(c, r);
+		c.remote_gone &= ~bit(r);
+		c.remote_stale &= ~bit(r);
+		if (r != 0 && find_remote_id(c, event.remote_id) == none)
+			c.remote_id[r & (PM_MAX_REMOTES - 1)] = event.remote_id;
+		if (c.remote_listen_port[r & (PM_MAX_REMOTES - 1)] == 0 && r != 0)
+			c.remote_listen_port[r & (PM_MAX_REMOTES - 1)] = port;
+	}
+	c.remote_known |= bit(r);
+}
+
+PM_STAGE(address_removed)
+{
+	const unsigned r = find_remote_id(c, event.remote_id);
+	if (r == none)
+		return;
+	c.remote_gone |= bit(r);
+	c.remote_stale &= ~bit(r);
+}
+
+PM_STAGE(resync_begin)
+{
+	c.flags |= PM_CONN_RESYNCING;
+	// What was counted may have come from events that were lost, repeated or out of order.
+	zero(c.failures, sizeof c.failures);
+	// The initial address is never listed as announced; whether it was removed is said explicitly.
+	c.remote_stale = static_cast<u8>(c.remotes & ~1u);
+	for (unsigned i = 0; i < PM_MAX_SUBFLOWS; ++i) {
+		if (i >= c.subflows)
+			break;
+		c.subflow[i].flags |= PM_SUBFLOW_STALE;
+	}
+}
+
+PM_STAGE(resync_end)
+{
+	c.flags &= static_cast<u8>(~PM_CONN_RESYNCING);
+	if (c.locals) // it was described: it exists, and nothing is read back before it is established
+		c.flags |= PM_CONN_ESTABLISHED;
+	// The kernel cannot list what a peer has announced. Unless somebody could, not being listed means nothing.
+	if (event.flags & PM_LISTED_ALL)
+		c.remote_gone |= c.remote_stale;
+	c.remote_stale = 0;
+	u8 left = 0;
+	for (unsigned i = 0; i < PM_MAX_SUBFLOWS; ++i) {
+		if (i >= c.subflows)
+			break;
+		if (c.subflow[i].state != PM_SUBFLOW_NONE && (c.subflow[i].flags & PM_SUBFLOW_STALE))
+			zero(&c.subflow[i], sizeof(pm_subflow));
+		if (c.subflow[i].state != PM_SUBFLOW_NONE)
+			left = static_cast<u8>(i + 1);
+	}
+	c.subflows = left;
+}
+
+// Folds an event into its connection. Yields whether the plan may have changed.
+PM_INLINE bool apply(const pm_namespace &ns, pm_connection &c, const pm_event &event, pm_result &result)
+{
+	switch (event.type) {
+	case PM_CREATED:
+	case PM_ESTABLISHED: connection_described(ns, c, event, result); return true;
+	case PM_ANNOUNCED: address_announced(ns, c, event, result); return true;
+	case PM_REMOVED: address_removed(ns, c, event, result); return true;
+	case PM_SUB_ESTABLISHED: subflow_established(ns, c, event, result); return true;
+	case PM_SUB_CLOSED:
+		locate_subflow(ns, c, event, result);
+		subflow_closed(c, result);
+		return true;
+	case PM_SUB_PRIORITY:
+		locate_subflow(ns, c, event, result);
+		subflow_priority(c, event, result);
+		return false;
+	case PM_LOCAL_ADDED:
+	case PM_LOCAL_REMOVED: return true;
+	case PM_RESYNC_BEGIN: resync_begin(ns, c, event, result); return false;
+	case PM_RESYNC_END: resync_end(ns, c, event, result); return true;
+	case PM_COMMAND_FAILED:
+		locate_subflow(ns, c, event, result);
+		command_failed(c, result);
+		return true;
+	default: return false;
+	}
+}
+
+} // namespace pm
