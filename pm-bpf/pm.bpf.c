@@ -6,8 +6,9 @@
  *
  * It runs on any kernel since 6.1; it manages no connection by itself.
  */
+#include <linux/bpf.h> /* first: the helpers need its types */
+
 #include <bpf/bpf_helpers.h>
-#include <linux/bpf.h>
 
 #include "pm-core/types.h"
 

@@ -4,8 +4,9 @@
  * do not exist in the kernel, so every command about them is refused: that counts the commands of a path manager which
  * cannot be asked. Costs nothing while no command is refused.
  */
+#include <linux/bpf.h> /* first: the helpers need its types */
+
 #include <bpf/bpf_helpers.h>
-#include <linux/bpf.h>
 
 char LICENSE[] SEC("license") = "GPL";
 

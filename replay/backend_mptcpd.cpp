@@ -241,14 +241,14 @@ private:
 		}
 	}
 
-	struct unread {
+	struct leftovers {
 		std::uint64_t events = 0, of_tail = 0, answers = 0;
 	};
 
 	// Takes what it has not read out of its socket.
-	expected<unread> count_unread()
+	expected<leftovers> count_unread()
 	{
-		unread left;
+		leftovers left;
 		std::array<std::byte, 4096> message;
 		for (;;) {
 			const ssize_t size = recv(socket_.get(), message.data(), message.size(), MSG_DONTWAIT);
