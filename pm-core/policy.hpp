@@ -26,7 +26,6 @@ struct no_settings {
 struct view {
 	const pm_connection &connection;
 
-	PM_INLINE constexpr bool server_side() const { return !client_side(connection); }
 
 	// Local addresses that a new subflow may use: those of the namespace, and the connection's own unless removed.
 	PM_INLINE constexpr u8 usable_locals() const

@@ -38,7 +38,6 @@ public:
 	[[nodiscard]] const tally &counted() const noexcept { return tally_; }
 	[[nodiscard]] std::size_t connections() const noexcept { return connections_.size(); }
 	[[nodiscard]] const pm_connection *find(u32 token) const; // nullptr: unknown
-	[[nodiscard]] const pm_namespace &local_addresses() const noexcept { return namespace_; }
 
 private:
 	// Yields the connection, or none when result_.status says what became of the event.

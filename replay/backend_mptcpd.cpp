@@ -4,6 +4,7 @@
 // kernel's. What it has read is seen from outside, on a copy of its socket: the kernel says after each event whether it
 // was dropped, and how much of what was not is still in the queue. What it does with an event cannot be seen; that it
 // commands something can, because the kernel refuses commands about connections that do not exist.
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <deque>
@@ -112,28 +113,32 @@ public:
 		return here->add_address(*link, event.local, links::prefix::host);
 	}
 
-	// One by one, because the drop counter says of each whether it got in.
+	// Several at once are due when they come faster than they can be sent. The drop counter says how many of them did not
+	// get in; those that came last, since a full queue does not empty in that time.
 	expected<void> offer(std::span<due_event> events) override
 	{
-		for (due_event &event : events) {
+		for (due_event &event : events)
 			if (event.due_ns == 0)
 				event.due_ns = now_ns();
-			if (auto sent = sender_->send({&event, 1}); !sent)
-				return sent;
-			const socket_memory memory = memory_of(socket_.get());
-			++emitted_;
+		if (auto sent = sender_->send(events); !sent)
+			return sent;
+		const socket_memory memory = memory_of(socket_.get());
+		const std::size_t dropped = std::min<std::size_t>(memory.drops - drops_, events.size());
+		drops_ = memory.drops;
+		dropped_ += dropped;
+		emitted_ += events.size();
+		for (std::size_t i = 0; i < events.size(); ++i) {
+			const due_event &event = events[i];
 			tail_emitted_ += event.tail;
-			if (memory.drops == drops_) {
-				const std::uint32_t charge = charges_.of(event.length);
-				queue_.push_back({event.due_ns, charge, event.tail});
-				queued_bytes_ += charge;
-			} else {
-				drops_ = memory.drops;
-				++dropped_;
+			if (i >= events.size() - dropped) {
 				tail_dropped_ += event.tail;
+				continue;
 			}
-			note_what_was_read(memory.queued_bytes);
+			const std::uint32_t charge = charges_.of(event.length);
+			queue_.push_back({event.due_ns, charge, event.tail});
+			queued_bytes_ += charge;
 		}
+		note_what_was_read(memory.queued_bytes);
 		return {};
 	}
 
