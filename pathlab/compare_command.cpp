@@ -33,16 +33,13 @@ expected<void> write(const std::string &path, const std::string &text)
 
 expected<void> run(const options &asked, context &all)
 {
-	const auto policy = find_policy(asked.policy);
-	if (!policy)
-		return tl::unexpected(policy.error());
-	const auto settings = make_settings(**policy, asked.settings);
-	if (!settings)
-		return tl::unexpected(settings.error());
+	const auto chosen = choose_policy(asked.policy, asked.settings);
+	if (!chosen)
+		return tl::unexpected(chosen.error());
 	auto comparing = asked.quick ? replay::compare_options::quick() : replay::compare_options::thorough();
 	comparing.folder = asked.folder;
-	comparing.policy = *policy;
-	comparing.settings = *settings;
+	comparing.policy = chosen->policy;
+	comparing.settings = chosen->settings;
 	comparing.buffer_bytes = asked.buffer;
 
 	expected<replay::comparison> compared;

@@ -49,12 +49,9 @@ expected<replay::pacing> pace_of(const options &asked)
 
 expected<void> run(const options &asked, context &all)
 {
-	const auto policy = find_policy(asked.policy);
-	if (!policy)
-		return tl::unexpected(policy.error());
-	const auto settings = make_settings(**policy, asked.settings);
-	if (!settings)
-		return tl::unexpected(settings.error());
+	const auto chosen = choose_policy(asked.policy, asked.settings);
+	if (!chosen)
+		return tl::unexpected(chosen.error());
 	const auto pace = pace_of(asked);
 	if (!pace)
 		return tl::unexpected(pace.error());
@@ -78,8 +75,8 @@ expected<void> run(const options &asked, context &all)
 				one.stream = {.trace = asked.file, .most_events = 0, .tail_events = asked.tail};
 				one.pace = *pace;
 				one.through = backend;
-				one.backend.policy = *policy;
-				one.backend.settings = *settings;
+				one.backend.policy = chosen->policy;
+				one.backend.settings = chosen->settings;
 				one.backend.buffer_bytes = asked.buffer;
 				auto ran = replay::run(one);
 				if (replay::interrupted()) // whatever else it may have led to

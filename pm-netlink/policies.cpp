@@ -80,4 +80,14 @@ expected<pm_settings> make_settings(const policy_info &policy, std::span<const s
 	return settings;
 }
 
+expected<chosen_policy> choose_policy(std::string_view name, std::span<const std::string> assignments)
+{
+	const auto policy = find_policy(name);
+	if (!policy)
+		return tl::unexpected(policy.error());
+	return make_settings(**policy, assignments).map([&](const pm_settings &settings) {
+		return chosen_policy{*policy, settings};
+	});
+}
+
 } // namespace pm

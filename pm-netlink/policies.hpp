@@ -27,4 +27,11 @@ struct policy_info {
 [[nodiscard]] expected<pm_settings> make_settings(const policy_info &policy,
 						  std::span<const std::string> assignments = {});
 
+// A policy with its settings, as a command line names them.
+struct chosen_policy {
+	const policy_info *policy;
+	pm_settings settings;
+};
+[[nodiscard]] expected<chosen_policy> choose_policy(std::string_view name, std::span<const std::string> assignments);
+
 } // namespace pm
