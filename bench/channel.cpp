@@ -113,7 +113,7 @@ expected<unnamed_trace> unnamed_trace::generate(std::uint64_t events)
 	if (auto closed = writer->close(); !closed)
 		return tl::unexpected(closed.error());
 	// Inherited by the processes that we start, hence no O_CLOEXEC.
-	replay::descriptor file{open(folder->file().c_str(), O_RDONLY)};
+	descriptor file{open(folder->file().c_str(), O_RDONLY)};
 	if (!file)
 		return fail_errno(fmt::format("cannot open the temporary trace '{}'", folder->file()));
 	return unnamed_trace{std::move(file), written};

@@ -11,7 +11,7 @@
 
 #include "pm-netlink/error.hpp"
 #include "replay/group_sender.hpp"
-#include "replay/netns.hpp"
+#include "pm-netlink/netns.hpp"
 
 namespace pm::bench {
 
@@ -35,8 +35,8 @@ public:
 	[[nodiscard]] std::uint64_t events() const noexcept { return events_; }
 
 private:
-	unnamed_trace(replay::descriptor file, std::uint64_t events) : file_(std::move(file)), events_(events) {}
-	replay::descriptor file_;
+	unnamed_trace(descriptor file, std::uint64_t events) : file_(std::move(file)), events_(events) {}
+	descriptor file_;
 	std::uint64_t events_;
 };
 
@@ -72,7 +72,7 @@ private:
 	void join();
 
 	std::unique_ptr<consumer> who_;
-	replay::descriptor stop_;
+	descriptor stop_;
 	expected<void> went_;
 	std::uint64_t cpu_ns_ = 0;
 	std::thread thread_;

@@ -25,7 +25,7 @@ public:
 		const auto family = netlink::ask_family();
 		if (!family)
 			return tl::unexpected(family.error());
-		socket_ = replay::descriptor{
+		socket_ = descriptor{
 			socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_GENERIC)};
 		const int size = socket_buffer, on = 1;
 		const int group = static_cast<int>(family->events_group);
@@ -64,7 +64,7 @@ public:
 
 private:
 	static constexpr std::size_t batch = 64, slot_bytes = 5 * 64;
-	replay::descriptor socket_;
+	descriptor socket_;
 	std::array<mmsghdr, batch> header_{};
 	std::array<iovec, batch> vector_{};
 	alignas(64) std::array<std::array<std::byte, slot_bytes>, batch> slot_;

@@ -21,7 +21,7 @@
 #include "pm-bpf/loader.hpp"
 #include "replay/clock.hpp"
 #include "replay/interrupt.hpp"
-#include "replay/netns.hpp"
+#include "pm-netlink/netns.hpp"
 
 namespace pm::bench {
 
@@ -307,7 +307,7 @@ expected<void> measure_engine(job &work)
 	benchmark::Initialize(&count, arguments);
 	// On a thread of its own: the other topics shall not inherit its processor.
 	expected<void> done;
-	if (auto ran = replay::on_own_thread([&] { done = measure_here(work); }); !ran)
+	if (auto ran = on_own_thread([&] { done = measure_here(work); }); !ran)
 		return ran;
 	return done;
 }

@@ -86,7 +86,7 @@ expected<std::string> run_self(const std::vector<std::string> &arguments)
 	int ends[2];
 	if (pipe2(ends, O_CLOEXEC) != 0)
 		return fail_errno("cannot create a pipe to a process of our own");
-	replay::descriptor from{ends[0]}, to{ends[1]};
+	descriptor from{ends[0]}, to{ends[1]};
 	std::string self = "/proc/self/exe"; // of the one that is started, but that is still us
 	std::vector<char *> argv{self.data()};
 	std::vector<std::string> copies = arguments;
@@ -101,7 +101,7 @@ expected<std::string> run_self(const std::vector<std::string> &arguments)
 	posix_spawn_file_actions_destroy(&actions);
 	if (errno != 0)
 		return fail_errno("cannot start a process of our own");
-	to = replay::descriptor{};
+	to = descriptor{};
 
 	std::string text;
 	char part[4096];

@@ -104,10 +104,10 @@ expected<void> measure_here(job &work)
 
 expected<void> measure_reader(job &work)
 {
-	const auto where = replay::netns::create();
+	const auto where = netns::create();
 	if (!where)
 		return tl::unexpected(where.error());
-	return replay::in_namespace(*where, [&] { return measure_here(work); });
+	return in_namespace(*where, [&] { return measure_here(work); });
 }
 
 } // namespace pm::bench

@@ -8,7 +8,7 @@
 
 #include "pathlab/commands.hpp"
 #include "replay/interrupt.hpp"
-#include "replay/netns.hpp"
+#include "pm-netlink/netns.hpp"
 #include "replay/record.hpp"
 
 namespace pm::pathlab {
@@ -26,10 +26,10 @@ expected<void> run(const options &asked, context &all)
 	if (!(asked.seconds.value_or(1) > 0)) // not a number is not above 0 either
 		return fail(fmt::format("cannot record for {} seconds: -d takes a number above 0", *asked.seconds));
 	all.ends_by_interrupt = true;
-	const auto where = asked.name.empty() ? replay::netns::current() : replay::netns::open(asked.name);
+	const auto where = asked.name.empty() ? netns::current() : netns::open(asked.name);
 	if (!where)
 		return tl::unexpected(where.error());
-	auto recorder = replay::in_namespace(*where, [&] { return replay::recorder::start(asked.file, asked.buffer); });
+	auto recorder = in_namespace(*where, [&] { return replay::recorder::start(asked.file, asked.buffer); });
 	if (!recorder)
 		return tl::unexpected(recorder.error());
 	if (auto ran = recorder->run(replay::interrupt_fd(), asked.seconds.value_or(0)); !ran)

@@ -10,7 +10,7 @@
 
 #include <sys/types.h>
 
-#include "replay/netns.hpp"
+#include "pm-netlink/netns.hpp"
 
 namespace pm::replay {
 

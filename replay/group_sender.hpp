@@ -12,7 +12,7 @@
 
 #include "pm-netlink/family.hpp"
 #include "replay/backend.hpp"
-#include "replay/netns.hpp"
+#include "pm-netlink/netns.hpp"
 
 namespace pm::replay {
 

@@ -10,7 +10,7 @@
 
 #include "pm-core/types.h"
 #include "pm-netlink/error.hpp"
-#include "replay/netns.hpp"
+#include "pm-netlink/netns.hpp"
 
 namespace pm::replay {
 

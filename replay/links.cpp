@@ -42,21 +42,6 @@ route_address make_address(const std::string &link, const pm_addr &address, link
 
 } // namespace
 
-tl::unexpected<error> fail_nl(const std::string &what, int code)
-{
-	return fail(fmt::format("{}: {}", what, nl_geterror(code)));
-}
-
-expected<nl_socket> connect_netlink(int protocol)
-{
-	nl_socket socket(nl_socket_alloc());
-	if (!socket)
-		return fail("cannot allocate a netlink socket: out of memory");
-	if (const int rc = nl_connect(socket.get(), protocol); rc < 0)
-		return fail_nl("cannot open a netlink socket", rc);
-	return socket;
-}
-
 expected<links> links::open()
 {
 	auto socket = connect_netlink(NETLINK_ROUTE);

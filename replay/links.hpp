@@ -4,26 +4,14 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <string>
-
-#include <netlink/netlink.h>
 
 #include "pm-core/types.h"
 #include "pm-netlink/error.hpp"
-#include "replay/netns.hpp"
+#include "pm-netlink/libnl.hpp"
+#include "pm-netlink/netns.hpp"
 
 namespace pm::replay {
-
-// Owns what libnl allocates, given the function that releases it.
-template <auto release>
-struct nl_release {
-	void operator()(auto *object) const noexcept { release(object); }
-};
-using nl_socket = std::unique_ptr<nl_sock, nl_release<nl_socket_free>>;
-
-[[nodiscard]] tl::unexpected<error> fail_nl(const std::string &what, int code); // a negative code of libnl
-[[nodiscard]] expected<nl_socket> connect_netlink(int protocol);
 
 class links {
 public:

@@ -12,7 +12,7 @@
 #include "replay/clock.hpp"
 #include "replay/group_sender.hpp"
 #include "replay/interrupt.hpp"
-#include "replay/netns.hpp"
+#include "pm-netlink/netns.hpp"
 
 namespace pm::replay {
 

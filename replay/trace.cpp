@@ -25,7 +25,7 @@
 #include <linux/rtnetlink.h>
 #include <pcap/pcap.h>
 
-#include "replay/netns.hpp"
+#include "pm-netlink/netns.hpp"
 
 namespace pm::replay {
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
 // Network namespaces, on the real kernel, as root. What is made of them is in lab_test.cpp.
-#include "replay/netns.hpp"
+#include "pm-netlink/netns.hpp"
 
 #include <cstdlib>
 #include <filesystem>
@@ -14,7 +14,6 @@
 #include <fmt/format.h>
 
 using namespace pm;
-using namespace pm::replay;
 
 namespace {
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
 // Making, opening and entering network namespaces, and their sysctls.
-#include "netns.hpp"
+#include "pm-netlink/netns.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -19,7 +19,7 @@
 
 #include <fmt/format.h>
 
-namespace pm::replay {
+namespace pm {
 
 namespace {
 
@@ -174,4 +174,4 @@ expected<std::string> netns::get_sysctl(const std::string &name) const
 	});
 }
 
-} // namespace pm::replay
+} // namespace pm

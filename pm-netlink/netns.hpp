@@ -11,7 +11,7 @@
 
 #include "pm-netlink/error.hpp"
 
-namespace pm::replay {
+namespace pm {
 
 // A file descriptor that closes itself.
 class descriptor {
@@ -73,4 +73,4 @@ template <class Work>
 	return result;
 }
 
-} // namespace pm::replay
+} // namespace pm

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+//
+// The local addresses of a network namespace that paths may start from, over rtnetlink (libnl-route-3). Level-triggered
+// like everything here: a notification, or the loss of one, only says that it is time to list again.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "pm-core/types.h"
+#include "pm-netlink/error.hpp"
+#include "pm-netlink/libnl.hpp"
+
+namespace pm::netlink {
+
+// Which addresses to use. No interfaces given: those of all; no prefixes given: all.
+struct address_filter {
+	struct prefix {
+		pm_addr address{};
+		unsigned length = 0; // of the 128 bits: an IPv4 /24 is 120
+	};
+	std::vector<std::string> interfaces; // names, or shell patterns (fnmatch)
+	std::vector<prefix> prefixes;
+};
+[[nodiscard]] expected<address_filter::prefix> parse_prefix(const std::string &text); // "10.0.0.0/8", "fd00::1"
+
+struct local_address {
+	pm_addr address;
+	std::uint32_t ifindex;
+};
+
+class address_source {
+public:
+	// In the calling thread's network namespace.
+	[[nodiscard]] static expected<address_source> open(address_filter filter);
+
+	[[nodiscard]] int fd() const noexcept; // readable: something has changed
+	// Empties the socket; true if anything may have changed since the last call (a lost notification included).
+	[[nodiscard]] expected<bool> changed();
+	// The addresses now, in the order of interface and address, so that the same addresses are listed in the same order:
+	// of interfaces that are up and running; no loopback, link-local, multicast, tentative, failed or deprecated address.
+	[[nodiscard]] expected<std::vector<local_address>> list();
+	[[nodiscard]] std::uint64_t overruns() const noexcept; // of the notification socket
+};
+
+} // namespace pm::netlink
