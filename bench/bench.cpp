@@ -33,6 +33,7 @@ const topic topics[] = {
 	{"engine", "Engine: an event decided", &measure_engine},
 	{"reader", "Reader: events at full sending rate, 8 MiB of socket buffer, a processor of its own",
 	 &measure_reader},
+	{"commands", "Commands: to 32 real connections, one processor", &measure_commands},
 	{"replayer", "Replayer: one processor sends", &measure_replayer},
 	{"memory", "Memory", &measure_memory},
 };
@@ -131,7 +132,8 @@ int parse_and_run(int argc, char **argv)
 		names.push_back(each.name);
 	options asked;
 	CLI::App app{
-		"Measures pathlab's engine, reader, replayer and memory against their baselines and targets. As root.",
+		"Measures pathlab's engine, reader, commands, replayer and memory against their baselines and "
+		"targets. As root.",
 		"bench"};
 	app.set_help_flag("-h,--help", "Print this help");
 	app.add_flag("-j,--json", asked.json, "JSON on standard output");

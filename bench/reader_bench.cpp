@@ -45,9 +45,9 @@ expected<void> run_once(std::size_t which, prepared_events &load, samples &into)
 	if (!who)
 		return tl::unexpected(who.error());
 	listener listening{std::move(*who)};
-	const std::uint64_t start = replay::now_ns();
+	const std::uint64_t start = now_ns();
 	const auto sent = load.send(*sender, load_events);
-	const std::uint64_t end = replay::now_ns();
+	const std::uint64_t end = now_ns();
 	if (!sent)
 		return tl::unexpected(sent.error());
 	const auto all = listening.stop(*sent);

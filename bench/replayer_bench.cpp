@@ -67,9 +67,9 @@ expected<double> rate_of(bool with_reader, Send &&send)
 			return tl::unexpected(who.error());
 		listening.emplace(std::move(*who));
 	}
-	const std::uint64_t start = replay::now_ns();
+	const std::uint64_t start = now_ns();
 	const expected<std::uint64_t> sent = send(*sender);
-	const std::uint64_t end = replay::now_ns();
+	const std::uint64_t end = now_ns();
 	if (!sent)
 		return tl::unexpected(sent.error());
 	if (listening)
@@ -123,12 +123,12 @@ replay::histogram wait_only(std::uint64_t events)
 {
 	prctl(PR_SET_TIMERSLACK, 1UL);
 	replay::histogram late;
-	const std::uint64_t start = replay::now_ns();
+	const std::uint64_t start = now_ns();
 	for (std::uint64_t n = 0; n < events && !replay::interrupted(); ++n) {
 		const std::uint64_t due = start + static_cast<std::uint64_t>(static_cast<double>(n) * 1e9 / even_rate);
-		std::uint64_t now = replay::now_ns();
+		std::uint64_t now = now_ns();
 		while (now < due)
-			now = replay::now_ns();
+			now = now_ns();
 		late.record(now - due);
 	}
 	return late;

@@ -17,6 +17,9 @@ namespace pm::bench {
 // The reader against a bare recvmmsg loop, at full sending rate.
 [[nodiscard]] expected<void> measure_reader(job &work);
 
+// Commands to the kernel, a batch at a time against one by one, on real connections.
+[[nodiscard]] expected<void> measure_commands(job &work);
+
 // How fast a trace can be sent, and how late events are sent at a given rate.
 [[nodiscard]] expected<void> measure_replayer(job &work);
 

@@ -27,6 +27,7 @@ void add_generate(CLI::App &app, context &all);
 void add_show(CLI::App &app, context &all);
 void add_replay(CLI::App &app, context &all);
 void add_compare(CLI::App &app, context &all);
+void add_status(CLI::App &app, context &all);
 
 // Adds a subcommand whose options are an Options: `declare` binds them, `run` carries it out.
 template <class Options, class Declare>

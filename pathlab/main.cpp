@@ -36,6 +36,7 @@ int run(int argc, char **argv)
 	pm::pathlab::add_show(app, all);
 	pm::pathlab::add_replay(app, all);
 	pm::pathlab::add_compare(app, all);
+	pm::pathlab::add_status(app, all);
 	try {
 		app.parse(argc, argv);
 	} catch (const CLI::Success &asked) { // for help, or the version

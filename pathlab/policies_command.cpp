@@ -21,7 +21,8 @@ nlohmann::json describe(const policy_info &policy)
 				    {"help", each.help},
 				    {"least", each.least},
 				    {"most", each.most},
-				    {"preset", each.preset}});
+				    {"preset", each.preset},
+				    {"interface", each.is_interface}});
 	return {{"name", policy.name}, {"help", policy.help}, {"settings", settings}};
 }
 
@@ -37,8 +38,11 @@ expected<void> run(const options &, context &all)
 	for (const policy_info &policy : all_policies()) {
 		fmt::print("{}: {}\n", policy.name, policy.help);
 		for (const setting &each : policy.settings)
-			fmt::print("    {}={}  ({} to {})  {}\n", each.name, each.preset, each.least, each.most,
-				   each.help);
+			if (each.is_interface)
+				fmt::print("    {}=NAME  (none)  {}\n", each.name, each.help);
+			else
+				fmt::print("    {}={}  ({} to {})  {}\n", each.name, each.preset, each.least, each.most,
+					   each.help);
 	}
 	return {};
 }

@@ -91,7 +91,8 @@ struct engine::impl {
 
 	bpf_program *choose(const policy_info &policy)
 	{
-		const std::string name = fmt::format("pm_run_{}", policy.name);
+		std::string name = fmt::format("pm_run_{}", policy.name);
+		std::replace(name.begin(), name.end(), '-', '_');
 		bpf_program *chosen = nullptr, *each = nullptr;
 		bpf_object__for_each_program(each, skeleton->obj)
 		{

@@ -96,10 +96,11 @@ PM_INLINE void count_failure(pm_connection &c, unsigned local, unsigned remote, 
 		failures = static_cast<u8>(failures + kind);
 }
 
-// Notes which places of the address tables a subflow in any state refers to.
+// Notes which places of the address tables a subflow in any state refers to, or the peer.
 PM_STAGE(note_places_in_use)
 {
-	result.locals_in_use = result.remotes_in_use = 0;
+	result.locals_in_use = c.announced;
+	result.remotes_in_use = 0;
 	for (unsigned i = 0; i < PM_MAX_SUBFLOWS; ++i) {
 		if (i >= c.subflows)
 			break;

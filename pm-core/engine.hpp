@@ -17,7 +17,7 @@ namespace pm {
 
 // ---- state and plan into commands ----
 
-// Emits a command about a subflow. There is room: each takes a place for a subflow, or gives one up.
+// Emits a command about a subflow. There is room: at most one is about each place for a subflow.
 PM_INLINE void emit(const pm_namespace &ns, const pm_connection &c, const pm_subflow &s, pm_command_type type,
 		    pm_result &result)
 {
@@ -25,15 +25,31 @@ PM_INLINE void emit(const pm_namespace &ns, const pm_connection &c, const pm_sub
 	pm_command &command = result.command[result.commands++ & (PM_MAX_COMMANDS - 1)];
 	command.token = c.token;
 	command.type = static_cast<u8>(type);
-	command.flags = 0;
+	command.flags = type != PM_CLOSE_SUBFLOW && (s.flags & PM_SUBFLOW_ASKED_BACKUP) ? PM_BACKUP : 0;
 	command.local_id = c.local_id[l];
 	command.remote_id = c.remote_id[r];
 	command.local_port = s.local_port;
 	command.remote_port = s.remote_port;
-	command.ifindex = c.local_listed & bit(l) ? ns.ifindex[c.local_from[l] & (PM_MAX_LOCALS - 1)] : 0;
+	command.ifindex = view{ns, c}.ifindex(l);
 	command.local = c.local[l];
 	command.remote = c.remote[r];
 }
+
+// Emits a command about a local address and the peer. There is room: at most one is about each place.
+PM_INLINE void emit_address(const pm_connection &c, unsigned local, pm_command_type type, u16 port, pm_result &result)
+{
+	const unsigned l = local & (PM_MAX_LOCALS - 1);
+	pm_command &command = result.command[result.commands++ & (PM_MAX_COMMANDS - 1)];
+	zero(&command, sizeof command);
+	command.token = c.token;
+	command.type = static_cast<u8>(type);
+	command.local_id = c.local_id[l];
+	command.local_port = port;
+	command.local = c.local[l];
+}
+
+// Whether this side wants a subflow as a backup.
+PM_INLINE bool is_backup(const pm_plan &plan, const pm_subflow &s) { return plan.backup & bit(s.local); }
 
 // Closes what stands on an address that is gone, and counts the rest for each pair.
 PM_INLINE void close_orphans(const pm_namespace &ns, pm_connection &c, pm_result &result)
@@ -50,6 +66,7 @@ PM_INLINE void close_orphans(const pm_namespace &ns, pm_connection &c, pm_result
 			s.state = PM_SUBFLOW_CLOSING;
 		} else { // one that is being opened has no name yet: it is closed when it is there
 			++result.have.subflows[s.local & (PM_MAX_LOCALS - 1)][s.remote & (PM_MAX_REMOTES - 1)];
+			result.priority |= is_backup(result.plan, s) != !!(s.flags & PM_SUBFLOW_ASKED_BACKUP);
 		}
 	}
 }
@@ -63,7 +80,7 @@ PM_STAGE(compare)
 		return;
 	if (result.plan.subflows[0][0] == 0 && result.have.subflows[0][0] != 0)
 		result.plan.subflows[0][0] = 1; // the initial subflow stays
-	const view v{c};
+	const view v{ns, c};
 	for (unsigned l = 0; l < PM_MAX_LOCALS; ++l) {
 		if (result.plan.row[l] == result.have.row[l])
 			continue;
@@ -122,6 +139,7 @@ PM_STAGE(open_next)
 	opening.state = PM_SUBFLOW_OPENING;
 	opening.local = static_cast<u8>(l);
 	opening.remote = static_cast<u8>(r);
+	opening.flags = is_backup(result.plan, opening) ? PM_SUBFLOW_ASKED_BACKUP : 0;
 	opening.remote_port = c.remote_listen_port[r] ? c.remote_listen_port[r] : c.remote_port;
 	emit(ns, c, opening, PM_OPEN_SUBFLOW, result);
 	c.subflow[result.place & (PM_MAX_SUBFLOWS - 1)] = opening;
@@ -148,6 +166,39 @@ PM_STAGE(open_missing)
 		++result.full_subflows;
 }
 
+// Asks for the priority that the plan gives each subflow that is there. One that is being opened has no name yet.
+PM_STAGE(set_priorities)
+{
+	for (unsigned i = 0; i < PM_MAX_SUBFLOWS; ++i) {
+		if (i >= c.subflows)
+			break;
+		pm_subflow &s = c.subflow[i];
+		if (s.state != PM_SUBFLOW_ESTABLISHED ||
+		    is_backup(result.plan, s) == !!(s.flags & PM_SUBFLOW_ASKED_BACKUP))
+			continue;
+		s.flags ^= PM_SUBFLOW_ASKED_BACKUP;
+		emit(ns, c, s, PM_SET_BACKUP, result);
+	}
+}
+
+// Tells the peer of the local addresses that the plan wants it to know, and takes back the others.
+PM_STAGE(announce)
+{
+	for (unsigned l = 0; l < PM_MAX_LOCALS; ++l) {
+		const u8 place = bit(l);
+		if (result.plan.announce & c.announce_refused & place) {
+			++result.exhausted;
+		} else if (result.plan.announce & ~c.announced & place) {
+			give_local_id(c, l);
+			emit_address(c, l, PM_ANNOUNCE, result.plan.announce_port, result);
+			c.announced |= place;
+		} else if (c.announced & ~result.plan.announce & place) {
+			emit_address(c, l, PM_WITHDRAW, 0, result);
+			c.announced &= ~place;
+		}
+	}
+}
+
 // Asks the policy what the connection should have, and writes the difference from what it has down as commands.
 template <policy P>
 PM_INLINE void decide(const pm_namespace &ns, pm_connection &c, const pm_event &event, const pm_settings &settings,
@@ -156,13 +207,16 @@ PM_INLINE void decide(const pm_namespace &ns, pm_connection &c, const pm_event &
 	zero(&result.plan, sizeof result.plan);
 	// From the server's side the peer's subflows are the peer's affair.
 	result.ours = client_side(c) || P::opens_from_server;
-	if (result.ours)
-		P::plan(view{c}, settings, result.plan);
+	P::plan(view{ns, c}, settings, result.plan);
 	compare(ns, c, event, result);
 	if (result.surplus)
 		close_surplus(ns, c, event, result);
 	if (result.missing)
 		open_missing(ns, c, event, result);
+	if (result.priority)
+		set_priorities(ns, c, event, result);
+	if (result.plan.announce != c.announced)
+		announce(ns, c, event, result);
 }
 
 // Handles one event of a connection that is in the table: CREATED and ESTABLISHED of a new one come with all zeroes.
@@ -173,7 +227,7 @@ PM_INLINE void handle(const pm_namespace &ns, pm_connection &c, const pm_event &
 	begin(event, result);
 	c.token = event.token;
 	const bool changed = apply(ns, c, event, result);
-	if (!changed || !(c.flags & PM_CONN_ESTABLISHED) || (c.flags & PM_CONN_RESYNCING))
+	if (!changed || !(c.flags & PM_CONN_ESTABLISHED) || (c.flags & (PM_CONN_RESYNCING | PM_CONN_HELD)))
 		return;
 	if (c.generation != ns.generation)
 		take_locals(ns, c, event, result);

@@ -201,8 +201,10 @@ PM_INLINE void subflow_established(const pm_namespace &ns, pm_connection &c, con
 		failures_of(c, l, r) &= static_cast<u8>(~failed_in_a_row);
 	if (s.state != PM_SUBFLOW_CLOSING || (c.flags & PM_CONN_RESYNCING))
 		s.state = PM_SUBFLOW_ESTABLISHED;
+	const u8 asked = c.flags & PM_CONN_RESYNCING ? (event.flags & PM_ASKED_BACKUP ? PM_SUBFLOW_ASKED_BACKUP : 0)
+						     : (s.flags & PM_SUBFLOW_ASKED_BACKUP);
 	s.flags = static_cast<u8>((initial ? PM_SUBFLOW_INITIAL : 0) |
-				  (event.flags & PM_BACKUP ? PM_SUBFLOW_BACKUP : 0));
+				  (event.flags & PM_BACKUP ? PM_SUBFLOW_BACKUP : 0) | asked);
 	s.local = static_cast<u8>(l);
 	s.remote = static_cast<u8>(r);
 	s.local_port = event.local_port;
@@ -219,12 +221,75 @@ PM_INLINE void subflow_closed(pm_connection &c, const pm_result &result)
 	forget_subflow(c, result.place);
 }
 
-PM_INLINE void command_failed(pm_connection &c, const pm_result &result)
+// An unconfirmed subflow between the event's addresses that is being opened.
+PM_STAGE(locate_opening)
 {
-	if (result.place == none || c.subflow[result.place & (PM_MAX_SUBFLOWS - 1)].state != PM_SUBFLOW_OPENING)
+	result.place = none;
+	for (unsigned i = 0; i < PM_MAX_SUBFLOWS; ++i) {
+		if (i >= c.subflows)
+			break;
+		const pm_subflow &s = c.subflow[i];
+		if (s.state == PM_SUBFLOW_OPENING && (s.flags & PM_SUBFLOW_STALE) && s.local == result.local &&
+		    s.remote == result.remote) {
+			result.place = static_cast<u8>(i);
+			break;
+		}
+	}
+}
+
+// A resync lists a subflow that is being opened. Its local port, which the kernel knows, is learnt when it is there.
+PM_INLINE void subflow_opening(const pm_namespace &ns, pm_connection &c, const pm_event &event, pm_result &result)
+{
+	locate_addresses(c, event, result);
+	if (result.local == none || result.remote == none)
+		add_addresses(ns, c, event, result);
+	if (result.local == none || result.remote == none)
 		return;
-	count_failure(c, result.local, result.remote, failure);
-	forget_subflow(c, result.place);
+	learn_local_id(c, result.local, event.local_id);
+	locate_opening(ns, c, event, result);
+	if (result.place == none)
+		result.place = static_cast<u8>(free_subflow(c));
+	if (result.place == none) {
+		++result.full_subflows;
+		return;
+	}
+	pm_subflow &s = c.subflow[result.place & (PM_MAX_SUBFLOWS - 1)];
+	s.word = 0;
+	s.state = PM_SUBFLOW_OPENING;
+	s.local = result.local;
+	s.remote = result.remote;
+	s.remote_port = event.remote_port;
+	s.flags = event.flags & PM_ASKED_BACKUP ? PM_SUBFLOW_ASKED_BACKUP : 0;
+}
+
+// What a refused command was to change is as it was before. A refusal to change a priority is left alone: the next resync
+// reads the true one back.
+PM_STAGE(command_failed)
+{
+	if (event.command == PM_ANNOUNCE) {
+		const unsigned l = find_local(c, event.local);
+		if (l != none) {
+			c.announce_refused |= c.announced & bit(l);
+			c.announced &= ~bit(l);
+		}
+		return;
+	}
+	locate_subflow(ns, c, event, result);
+	if (result.place == none)
+		return;
+	const u8 state = c.subflow[result.place & (PM_MAX_SUBFLOWS - 1)].state;
+	if (event.command == PM_OPEN_SUBFLOW && state == PM_SUBFLOW_OPENING)
+		count_failure(c, result.local, result.remote, failure);
+	else if (event.command != PM_CLOSE_SUBFLOW || state != PM_SUBFLOW_CLOSING)
+		return;
+	forget_subflow(c, result.place); // also one that could not be closed: there is none
+}
+
+PM_STAGE(retry)
+{
+	zero(c.failures, sizeof c.failures);
+	c.announce_refused = 0;
+	c.flags &= static_cast<u8>(~PM_CONN_HELD);
 }
 
 PM_INLINE void subflow_priority(pm_connection &c, const pm_event &event, const pm_result &result)
@@ -244,7 +309,7 @@ PM_STAGE(connection_described)
 	if (first) { // also when the token was used before, and its CLOSED was lost
 		const u8 kept = c.flags & PM_CONN_RESYNCING;
 		zero(&c, sizeof c);
-		c.flags = static_cast<u8>(side | kept);
+		c.flags = static_cast<u8>(side | kept | (event.flags & PM_IPV4_SOCKET ? PM_CONN_IPV4_SOCKET : 0));
 		c.token = event.token;
 		c.local_port = event.local_port;
 		c.remote_port = event.remote_port;
@@ -358,10 +423,9 @@ PM_INLINE bool apply(const pm_namespace &ns, pm_connection &c, const pm_event &e
 	case PM_LOCAL_REMOVED: return true;
 	case PM_RESYNC_BEGIN: resync_begin(ns, c, event, result); return false;
 	case PM_RESYNC_END: resync_end(ns, c, event, result); return true;
-	case PM_COMMAND_FAILED:
-		locate_subflow(ns, c, event, result);
-		command_failed(c, result);
-		return true;
+	case PM_COMMAND_FAILED: command_failed(ns, c, event, result); return true;
+	case PM_SUB_OPENING: subflow_opening(ns, c, event, result); return true;
+	case PM_RETRY: retry(ns, c, event, result); return true;
 	default: return false;
 	}
 }

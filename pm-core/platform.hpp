@@ -49,6 +49,6 @@ using u64 = pm_u64;
 
 PM_INLINE void zero(void *memory, unsigned long size) { __builtin_memset(memory, 0, size); }
 // The number of the lowest bit that is set; `bits` is not 0.
-PM_INLINE unsigned lowest_bit(u64 bits) { return static_cast<unsigned>(__builtin_ctzll(bits)); }
+PM_INLINE constexpr unsigned lowest_bit(u64 bits) { return static_cast<unsigned>(__builtin_ctzll(bits)); }
 
 } // namespace pm

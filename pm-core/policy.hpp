@@ -7,13 +7,15 @@
 
 namespace pm {
 
-// A setting of a policy: a number with bounds. `pathlab policies` prints it, `--set NAME=VALUE` gives it.
+// A setting of a policy: a number with bounds. `pathlab policies` prints it, `--set NAME=VALUE` gives it. An interface is
+// given by its name, or its index; 0: none.
 struct setting {
 	const char *name;
 	const char *help;
 	u32 least;
 	u32 most;
 	u32 preset;
+	bool is_interface = false;
 };
 
 // What a policy without settings declares.
@@ -24,14 +26,44 @@ struct no_settings {
 
 // A connection as it is now, as far as a policy may look.
 struct view {
+	const pm_namespace &ns;
 	const pm_connection &connection;
 
+	PM_INLINE constexpr bool server_side() const { return connection.flags & PM_CONN_SERVER_SIDE; }
 
-	// Local addresses that a new subflow may use: those of the namespace, and the connection's own unless removed.
+	// The interface that has local address `local`; 0 if the namespace does not list that address.
+	PM_INLINE constexpr u32 ifindex(unsigned local) const
+	{
+		const pm_connection &c = connection;
+		const unsigned l = local & (PM_MAX_LOCALS - 1);
+		return c.local_listed & bit(l) ? ns.ifindex[c.local_from[l] & (PM_MAX_LOCALS - 1)] : 0;
+	}
+
+	// The places of all local addresses on the interface of local address `local`; of an address that the namespace does
+	// not list, its own place.
+	PM_INLINE constexpr u8 sharing_interface(unsigned local) const
+	{
+		const u32 index = ifindex(local);
+		u8 places = bit(local);
+		for (unsigned l = 0; l < PM_MAX_LOCALS; ++l)
+			if (index && ifindex(l) == index)
+				places |= bit(l);
+		return places;
+	}
+
+	// Whether the initial subflow, should it be there, is to stay: both its addresses are.
+	PM_INLINE constexpr bool initial_stands() const
+	{
+		return !((connection.local_gone | connection.remote_gone) & bit(0));
+	}
+
+	// Local addresses that a new subflow may use: those of the namespace, and the connection's own unless removed; of a
+	// family that its socket can have.
 	PM_INLINE constexpr u8 usable_locals() const
 	{
 		const pm_connection &c = connection;
-		return static_cast<u8>((c.local_listed | (c.locals & 1)) & ~c.local_gone);
+		const u8 family = c.flags & PM_CONN_IPV4_SOCKET ? c.local_ipv4 : static_cast<u8>(0xff);
+		return static_cast<u8>((c.local_listed | (c.locals & 1)) & ~c.local_gone & family);
 	}
 
 	// Remote addresses that a new subflow may go to. A peer that set the C flag takes no join at its initial address
@@ -54,8 +86,9 @@ struct view {
 };
 
 // A policy declares its name, one line of help, its settings and whether it opens subflows from the server side too
-// (by default only the client does: the server's addresses are the ones that can be reached). plan() is called with a
-// plan that holds nothing but the initial subflow.
+// (by default only the client does: the server's addresses are the ones that can be reached). plan() fills in an empty
+// plan; the initial subflow stays whether it is planned or not. On the server's side, unless it opens subflows there, only
+// what it announces and its backups count.
 template <class P>
 concept policy = requires(const view &v, const pm_settings &settings, pm_plan &plan) {
 	static_cast<const char *>(P::name);

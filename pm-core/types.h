@@ -32,7 +32,7 @@ enum {
 	PM_MAX_LOCALS = 8,       /* local addresses of a namespace, and of a connection */
 	PM_MAX_REMOTES = 8,      /* remote addresses of a connection, its initial one included */
 	PM_MAX_SUBFLOWS = 64,    /* subflows of a connection, in any state */
-	PM_MAX_COMMANDS = 64, /* commands that one event may cause: each takes, or gives up, a place for a subflow */
+	PM_MAX_COMMANDS = 128, /* commands that one event may cause: one for each subflow and each local address fit */
 	PM_MAX_SETTINGS = 4, /* settings of a policy */
 	PM_MAX_FAILURES = 3, /* subflows that may fail in a row on an address pair before it is left alone */
 	PM_MAX_CLOSURES = 10, /* established ones that somebody else may close on it */
@@ -61,7 +61,9 @@ enum pm_event_type {
 	 */
 	PM_RESYNC_BEGIN = 40,
 	PM_RESYNC_END = 41,
-	PM_COMMAND_FAILED = 42, /* the kernel refused to open the subflow that (local, remote) names */
+	PM_COMMAND_FAILED = 42, /* the kernel refused the command about (local, remote) that `command` names */
+	PM_SUB_OPENING = 43, /* between BEGIN and END, after the established ones: a subflow that is being opened exists */
+	PM_RETRY = 44, /* time has passed: what failed may be tried again, and a held connection is looked at */
 };
 
 /* Events with which a connection enters the table of connections, should it not be there. PM_CLOSED takes it out. */
@@ -73,8 +75,10 @@ enum pm_event_type {
 enum pm_event_flag {
 	PM_SERVER_SIDE = 1 << 0, /* the peer opened the connection */
 	PM_DENY_JOIN_ID0 = 1 << 1, /* the peer refuses joins to its initial address (the C flag of MP_CAPABLE) */
-	PM_BACKUP = 1 << 2, /* the subflow is a backup */
+	PM_BACKUP = 1 << 2, /* the peer asked for the subflow to be a backup; of a command: ask for it */
 	PM_LISTED_ALL = 1 << 3, /* of RESYNC_END: every address that the peer announces was listed */
+	PM_ASKED_BACKUP = 1 << 4, /* between BEGIN and END: it is one because this side asked for it */
+	PM_IPV4_SOCKET = 1 << 5, /* of CREATED, ESTABLISHED: the socket is of AF_INET, so it takes no IPv6 path */
 };
 
 /* An IPv6 address, or an IPv4 one as ::ffff:a.b.c.d. Bytes in network order. */
@@ -100,7 +104,7 @@ struct pm_event {
 	pm_u8 error; /* errno of a subflow that closed */
 	pm_u8 has_local; /* `local` is set */
 	pm_u8 has_remote; /* `remote` is set */
-	pm_u8 reserved;
+	pm_u8 command; /* enum pm_command_type, of COMMAND_FAILED */
 	struct pm_addr local;
 	struct pm_addr remote;
 };
@@ -149,9 +153,10 @@ enum pm_subflow_state {
 };
 
 enum pm_subflow_flag {
-	PM_SUBFLOW_BACKUP = 1 << 0,
+	PM_SUBFLOW_BACKUP = 1 << 0, /* the peer asked for it */
 	PM_SUBFLOW_INITIAL = 1 << 1, /* the one that MP_CAPABLE opened */
 	PM_SUBFLOW_STALE = 1 << 2, /* not confirmed since RESYNC_BEGIN */
+	PM_SUBFLOW_ASKED_BACKUP = 1 << 3, /* this side asked for it to be a backup */
 };
 
 /* One subflow, as places in the connection's address tables and two ports: 64 of them must fit in a connection. */
@@ -175,6 +180,8 @@ enum pm_connection_flag {
 	PM_CONN_DENY_JOIN_ID0 = 1 << 1,
 	PM_CONN_ESTABLISHED = 1 << 2,
 	PM_CONN_RESYNCING = 1 << 3,
+	PM_CONN_HELD = 1 << 4, /* set by the shell: nothing is decided before the next PM_RETRY */
+	PM_CONN_IPV4_SOCKET = 1 << 5, /* it takes no IPv6 path */
 };
 
 /*
@@ -197,7 +204,11 @@ struct pm_connection {
 	pm_u8 remote_stale; /*   ... not confirmed since RESYNC_BEGIN */
 	pm_u8 found; /* scratch: see PM_HIDDEN in platform.hpp */
 	pm_u8 last_local_id; /* the highest address id that was given to a local address */
-	pm_u8 reserved[7];
+	pm_u8 announced; /* places of local[] that the peer was told of */
+	pm_u8 announce_refused; /*   ... that the kernel would not announce */
+	pm_u8 shell_tries; /* for the shell around the engine, which has a clock: see pm-netlink/pacing.hpp */
+	pm_u16 shell_second;
+	pm_u16 shell_spent;
 	pm_u16 local_port; /* of the initial subflow, which names the connection in the kernel's tables */
 	pm_u16 remote_port;
 	struct pm_addr local[PM_MAX_LOCALS];
@@ -216,12 +227,24 @@ struct pm_settings {
 	pm_u32 value[PM_MAX_SETTINGS];
 };
 
-/* How many subflows a connection should have on each address pair: the answer of a policy. */
+/* A number of subflows for each address pair. */
+struct pm_pairs {
+	union {
+		pm_u8 subflows[PM_MAX_LOCALS][PM_MAX_REMOTES];
+		pm_u64 row[PM_MAX_LOCALS];
+	};
+};
+
+/* What a connection should have: the answer of a policy. Masks of places of local[]. */
 struct pm_plan {
 	union {
 		pm_u8 subflows[PM_MAX_LOCALS][PM_MAX_REMOTES];
 		pm_u64 row[PM_MAX_LOCALS];
 	};
+	pm_u8 announce; /* addresses that the peer should know of */
+	pm_u8 backup; /* addresses whose subflows this side wants as backups */
+	pm_u16 announce_port; /* that they are announced with; 0: without one */
+	pm_u32 reserved;
 };
 
 /* What became of an event. */
@@ -248,19 +271,20 @@ struct pm_result {
 	pm_u8 full_subflows; /*   ... subflows */
 	pm_u8 exhausted; /* address pairs left alone after failing too often */
 	pm_u8 ours; /* scratch: subflows are ours to open and close, not only the peer's */
-	pm_u8 surplus; /* scratch: an address pair has more subflows than planned */
+	pm_u8 surplus; /* scratch: an address pair has more subflows than planned, */
+	pm_u8 priority; /*   ... or a subflow is a backup and should not be, or the other way round */
 	pm_u8 local; /* scratch: places of the event's addresses, */
 	pm_u8 remote;
 	pm_u8 place; /*   ... and of the subflow that is meant */
 	pm_u8 locals_in_use; /* scratch: places that a subflow in any state refers to */
 	pm_u8 remotes_in_use;
-	pm_u8 reserved[7];
+	pm_u8 reserved[6];
 	pm_u64 missing; /* scratch: address pairs that lack subflows, bit local * 8 + remote */
 	struct pm_plan plan; /* scratch */
-	struct pm_plan have; /* scratch: subflows that exist or are under way */
+	struct pm_pairs have; /* scratch: subflows that exist or are under way */
 	struct pm_command command[PM_MAX_COMMANDS];
 };
-PM_STATIC_ASSERT(PM_MAX_COMMANDS >= PM_MAX_SUBFLOWS, "a command for each place");
-PM_STATIC_ASSERT(sizeof(struct pm_result) == 40 + 64 + 64 + 64 * 48, "shared with BPF");
+PM_STATIC_ASSERT(PM_MAX_COMMANDS >= PM_MAX_SUBFLOWS + PM_MAX_LOCALS, "a command for each place");
+PM_STATIC_ASSERT(sizeof(struct pm_result) == 40 + 72 + 64 + 128 * 48, "shared with BPF");
 
 #endif

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "pm-core/types.h"
@@ -18,12 +19,14 @@ namespace pm::netlink {
 struct address_filter {
 	struct prefix {
 		pm_addr address{};
-		unsigned length = 0; // of the 128 bits: an IPv4 /24 is 120
+		unsigned length =
+			0; // of the 128 bits: an IPv4 /24 is 120. Below 96 it is of IPv6 alone: ::/0 has no IPv4
 	};
 	std::vector<std::string> interfaces; // names, or shell patterns (fnmatch)
 	std::vector<prefix> prefixes;
 };
-[[nodiscard]] expected<address_filter::prefix> parse_prefix(const std::string &text); // "10.0.0.0/8", "fd00::1"
+// "10.0.0.0/8", or one address: "fd00::1". Bits of the address beyond the length are dropped.
+[[nodiscard]] expected<address_filter::prefix> parse_prefix(const std::string &text);
 
 struct local_address {
 	pm_addr address;
@@ -35,13 +38,27 @@ public:
 	// In the calling thread's network namespace.
 	[[nodiscard]] static expected<address_source> open(address_filter filter);
 
-	[[nodiscard]] int fd() const noexcept; // readable: something has changed
-	// Empties the socket; true if anything may have changed since the last call (a lost notification included).
+	[[nodiscard]] int fd() const noexcept
+	{
+		return nl_socket_get_fd(news_.get());
+	} // readable: something has changed
+	// Empties the socket, or, while it fills as fast, reads a bounded part; true if anything may have changed since the last call (a lost notification included).
 	[[nodiscard]] expected<bool> changed();
 	// The addresses now, in the order of interface and address, so that the same addresses are listed in the same order:
-	// of interfaces that are up and running; no loopback, link-local, multicast, tentative, failed or deprecated address.
+	// of interfaces that are up and running; no loopback, link-local, multicast, tentative, failed or deprecated address,
+	// and none whose scope is the link or the host.
 	[[nodiscard]] expected<std::vector<local_address>> list();
-	[[nodiscard]] std::uint64_t overruns() const noexcept; // of the notification socket
+	[[nodiscard]] std::uint64_t overruns() const noexcept { return overruns_; } // of the notification socket
+
+private:
+	address_source(nl_socket requests, nl_socket news, address_filter filter) noexcept
+		: requests_(std::move(requests)), news_(std::move(news)), filter_(std::move(filter))
+	{
+	}
+
+	nl_socket requests_, news_;
+	address_filter filter_;
+	std::uint64_t overruns_ = 0;
 };
 
 } // namespace pm::netlink

@@ -110,11 +110,16 @@ constexpr auto event_shapes = [] {
 }();
 static_assert(int{PM_CREATED} == MPTCP_EVENT_CREATED && int{PM_SUB_PRIORITY} == MPTCP_EVENT_SUB_PRIORITY);
 
+// Whether the family of an event is that of the connection's socket: an AF_INET6 one may have IPv4 subflows.
+constexpr bool tells_family(std::uint8_t type) { return type == PM_CREATED || type == PM_ESTABLISHED; }
+
 failure read_addresses(const event_table &from, const event_shape &shape, pm_event &event) noexcept
 {
 	int family = from.value<std::uint16_t>(MPTCP_ATTR_FAMILY);
 	if (from.has(MPTCP_ATTR_FAMILY) && family != AF_INET && family != AF_INET6)
 		return refusal::bad_attribute;
+	if (tells_family(event.type) && family == AF_INET)
+		event.flags |= PM_IPV4_SOCKET;
 	if (shape.local) {
 		if (const auto failed = read_address(from, local_attributes, family, event.local))
 			return failed;
@@ -303,7 +308,8 @@ std::size_t encode_event(const pm_event &event, std::uint16_t family, std::span<
 		return 0;
 	if (event.token == 0 && (shape.needs & mask(MPTCP_ATTR_TOKEN)))
 		return 0;
-	const bool all_ipv4 = (!shape.local || is_ipv4(event.local)) && (!shape.remote || is_ipv4(event.remote));
+	const bool all_ipv4 = (!shape.local || is_ipv4(event.local)) && (!shape.remote || is_ipv4(event.remote)) &&
+			      (!tells_family(event.type) || (event.flags & PM_IPV4_SOCKET));
 
 	wire::message_writer to(out, family, 0, event.seq);
 	to.generic(event.type, MPTCP_PM_VER);

@@ -39,7 +39,8 @@ inline constexpr std::size_t max_message = 256;
 
 // Writes an event as the kernel would send it, with event.seq as the message's number. Yields the length; 0 if `out` is
 // too small or the event has no form on the wire: a type of our own, such as PM_LOCAL_ADDED, a token of 0, an address
-// missing. IPv4 is written as AF_INET, except beside an IPv6 address: then both are AF_INET6.
+// missing. IPv4 is written as AF_INET, except beside an IPv6 address, or for a connection whose socket is of AF_INET6
+// (without PM_IPV4_SOCKET): then both are AF_INET6.
 [[nodiscard]] std::size_t encode_event(const pm_event &event, std::uint16_t family, std::span<std::byte> out) noexcept;
 
 // The same for the five commands of the userspace path manager; `seq` is the message's number. Fields that a command

@@ -128,8 +128,10 @@ bytes event_source::after_first_message(bytes datagram) noexcept
 const event_counters &event_source::counters()
 {
 	memory_info info{};
-	if (read_memory_info(reader_->fd, info)) // it could when the socket was opened, so it can now
+	if (read_memory_info(reader_->fd, info)) { // it could when the socket was opened, so it can now
 		counters_.lost += drops_.added(info[SK_MEMINFO_DROPS]);
+		counters_.buffer_used = info[SK_MEMINFO_RMEM_ALLOC];
+	}
 	return counters_;
 }
 

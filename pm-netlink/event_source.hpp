@@ -30,6 +30,7 @@ struct event_counters {
 	std::uint64_t foreign_sender = 0;                       // not from the kernel, and replays not asked for
 	std::array<std::uint64_t, refusal_count> refused{};     // malformed, by reason
 	std::uint64_t buffer_bytes = 0;                         // what the kernel granted (SK_MEMINFO_RCVBUF)
+	std::uint64_t buffer_used = 0;                          // of these, when the counters were last brought up to date
 };
 
 // The kernel counts a socket's drops in 32 bits, which wrap; what was added since the last look is exact as long as it is
@@ -66,7 +67,7 @@ public:
 	template <class Handle>
 	[[nodiscard]] expected<std::size_t> drain(Handle &&handle, std::size_t most = SIZE_MAX);
 
-	// Brings `lost` up to date and yields all counters.
+	// Brings `lost` and `buffer_used` up to date and yields all counters.
 	[[nodiscard]] const event_counters &counters();
 
 private:

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 #include "pm-netlink/manager.hpp"
 
+#include <utility>
+
 namespace pm {
 
 void tally::add(const pm_result &result) noexcept
@@ -16,7 +18,7 @@ void tally::add(const pm_result &result) noexcept
 }
 
 manager::manager(const policy_info &policy, const pm_settings &settings, std::size_t most_connections)
-	: policy_(policy), settings_(settings), most_(most_connections)
+	: policy_(&policy), settings_(settings), most_(most_connections)
 {
 }
 
@@ -24,6 +26,18 @@ const pm_connection *manager::find(u32 token) const
 {
 	const auto at = connections_.find(token);
 	return at == connections_.end() ? nullptr : &at->second;
+}
+
+pm_connection *manager::find(u32 token)
+{
+	return const_cast<pm_connection *>(std::as_const(*this).find(token));
+}
+
+void manager::change(const policy_info &policy, const pm_settings &settings, std::size_t most_connections)
+{
+	policy_ = &policy;
+	settings_ = settings;
+	most_ = most_connections;
 }
 
 pm_connection *manager::connection_of(const pm_event &event)

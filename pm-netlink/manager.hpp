@@ -38,12 +38,23 @@ public:
 	[[nodiscard]] const tally &counted() const noexcept { return tally_; }
 	[[nodiscard]] std::size_t connections() const noexcept { return connections_.size(); }
 	[[nodiscard]] const pm_connection *find(u32 token) const; // nullptr: unknown
+	[[nodiscard]] pm_connection *find(u32 token);
+	[[nodiscard]] const pm_namespace &locals() const noexcept { return namespace_; }
+	template <class See>
+	void for_each(See &&see) const // see(const pm_connection &)
+	{
+		for (const auto &[token, connection] : connections_)
+			see(connection);
+	}
+
+	// From now on. Connections are looked at again when something is handled for them.
+	void change(const policy_info &policy, const pm_settings &settings, std::size_t most_connections);
 
 private:
 	// Yields the connection, or none when result_.status says what became of the event.
 	pm_connection *connection_of(const pm_event &event);
 
-	const policy_info &policy_;
+	const policy_info *policy_;
 	pm_settings settings_;
 	std::size_t most_;
 	pm_namespace namespace_{};
@@ -56,7 +67,7 @@ template <class Take>
 void manager::handle(const pm_event &event, Take &&take)
 {
 	if (pm_connection *connection = connection_of(event))
-		policy_.handle(namespace_, *connection, event, settings_, result_);
+		policy_->handle(namespace_, *connection, event, settings_, result_);
 	++tally_.events;
 	tally_.add(result_);
 	take(static_cast<const pm_result &>(result_));
@@ -66,7 +77,7 @@ void manager::handle(const pm_event &event, Take &&take)
 	copy.type = PM_LOCAL_ADDED; // which of the two does not matter: the namespace says what there is now
 	for (auto &[token, connection] : connections_) {
 		copy.token = token;
-		policy_.handle(namespace_, connection, copy, settings_, result_);
+		policy_->handle(namespace_, connection, copy, settings_, result_);
 		tally_.add(result_);
 		take(static_cast<const pm_result &>(result_));
 	}

@@ -143,35 +143,41 @@ expected<void> netns::enter() const
 	return {};
 }
 
-expected<void> netns::set_sysctl(const std::string &name, const std::string &value) const
+expected<void> write_sysctl(const std::string &name, const std::string &value)
 {
 	const auto path = sysctl_path(name);
 	if (!path)
 		return tl::unexpected(path.error());
-	return in_namespace(*this, [&]() -> expected<void> {
-		descriptor file(::open(path->c_str(), O_WRONLY | O_CLOEXEC));
-		if (!file || ::write(file.get(), value.data(), value.size()) != static_cast<ssize_t>(value.size()))
-			return fail_errno(fmt::format("cannot set sysctl {} to '{}'", name, value));
-		return {};
-	});
+	descriptor file(::open(path->c_str(), O_WRONLY | O_CLOEXEC));
+	if (!file || ::write(file.get(), value.data(), value.size()) != static_cast<ssize_t>(value.size()))
+		return fail_errno(fmt::format("cannot set sysctl {} to '{}'", name, value));
+	return {};
+}
+
+expected<std::string> read_sysctl(const std::string &name)
+{
+	const auto path = sysctl_path(name);
+	if (!path)
+		return tl::unexpected(path.error());
+	descriptor file(::open(path->c_str(), O_RDONLY | O_CLOEXEC));
+	char text[4096];
+	const ssize_t n = file ? ::read(file.get(), text, sizeof text) : -1;
+	if (n < 0)
+		return fail_errno(fmt::format("cannot read sysctl {}", name));
+	std::string value(text, static_cast<std::size_t>(n));
+	while (!value.empty() && value.back() == '\n')
+		value.pop_back();
+	return value;
+}
+
+expected<void> netns::set_sysctl(const std::string &name, const std::string &value) const
+{
+	return in_namespace(*this, [&] { return write_sysctl(name, value); });
 }
 
 expected<std::string> netns::get_sysctl(const std::string &name) const
 {
-	const auto path = sysctl_path(name);
-	if (!path)
-		return tl::unexpected(path.error());
-	return in_namespace(*this, [&]() -> expected<std::string> {
-		descriptor file(::open(path->c_str(), O_RDONLY | O_CLOEXEC));
-		char text[4096];
-		const ssize_t n = file ? ::read(file.get(), text, sizeof text) : -1;
-		if (n < 0)
-			return fail_errno(fmt::format("cannot read sysctl {}", name));
-		std::string value(text, static_cast<std::size_t>(n));
-		while (!value.empty() && value.back() == '\n')
-			value.pop_back();
-		return value;
-	});
+	return in_namespace(*this, [&] { return read_sysctl(name); });
 }
 
 } // namespace pm

@@ -32,6 +32,11 @@ private:
 	int fd_ = -1;
 };
 
+// Writes, reads /proc/sys/NAME (dots or slashes, below net) of the calling thread's network namespace. CAP_NET_ADMIN in it
+// is enough.
+[[nodiscard]] expected<void> write_sysctl(const std::string &name, const std::string &value);
+[[nodiscard]] expected<std::string> read_sysctl(const std::string &name);
+
 // Needs CAP_SYS_ADMIN, except for current(); the errors say so.
 class netns {
 public:
@@ -42,7 +47,7 @@ public:
 	[[nodiscard]] int fd() const noexcept { return fd_.get(); }
 	[[nodiscard]] expected<void> enter() const; // moves the calling thread there
 
-	// Writes, reads /proc/sys/NAME (dots or slashes, below net) of this namespace.
+	// The same of this namespace.
 	[[nodiscard]] expected<void> set_sysctl(const std::string &name, const std::string &value) const;
 	[[nodiscard]] expected<std::string> get_sysctl(const std::string &name) const;
 

@@ -5,6 +5,8 @@
 #include <iterator>
 #include <vector>
 
+#include <net/if.h>
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -70,10 +72,18 @@ expected<pm_settings> make_settings(const policy_info &policy, std::span<const s
 							  name, names(policy.settings)));
 		const setting &known = policy.settings[place];
 		u32 value = 0;
+		if (known.is_interface && (value = if_nametoindex(std::string{text}.c_str())) != 0) {
+			settings.value[place] = value;
+			continue;
+		}
 		const auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), value);
 		if (wrong != std::errc{} || end != text.data() + text.size() || value < known.least ||
 		    value > known.most)
-			return fail(fmt::format("setting {} of policy {} takes a number from {} to {}, not '{}'", name,
+			return fail(known.is_interface
+					    ? fmt::format("setting {} of policy {} takes an interface of this network namespace, by "
+							  "name or index, not '{}'",
+							  name, policy.name, text)
+					    : fmt::format("setting {} of policy {} takes a number from {} to {}, not '{}'", name,
 						policy.name, known.least, known.most, text));
 		settings.value[place] = value;
 	}

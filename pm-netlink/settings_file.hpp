@@ -21,12 +21,13 @@ struct manager_settings {
 	address_filter locals; // `interface = NAME` and `prefix = ADDRESS/LENGTH`, each any number of times
 	std::uint32_t buffer_bytes = 8u << 20; // `buffer = BYTES` (4096 to 268435456), of the event socket
 	std::size_t most_connections = 65536; // `connections = N` (1 to 10,000,000)
-	bool accept_replay = false; // `accept-replay = yes|no`: take events whose sender is not the kernel: for measuring only
+	bool accept_replay =
+		false; // `accept-replay = yes|no`: take events whose sender is not the kernel: for measuring only
 };
 
 // Reads `text`; `name` (of the file) is for errors, which name the line: "NAME:3: ...". Policy settings are checked against
 // `policy`, so an unknown name is an error here. Later assignments of the same name win, except interface and prefix,
-// which add up.
+// which add up. A policy's setting may be written as POLICY.NAME, and must be where NAME alone is one of those above.
 [[nodiscard]] expected<manager_settings> parse_settings(std::string_view text, std::string_view name,
 							const policy_info &policy);
 [[nodiscard]] expected<manager_settings> read_settings_file(const std::string &path, const policy_info &policy);

@@ -26,8 +26,7 @@ struct service_status {
 	std::uint64_t subflows = 0, subflows_opening = 0, subflows_closing = 0; // of those connections
 	std::vector<std::string> local_addresses; // in use
 
-	event_counters events; // delivered, lost, foreign sender, refused by reason, buffer size
-	std::uint64_t buffer_used = 0; // bytes of the event socket's buffer that are taken now
+	event_counters events; // delivered, lost, foreign sender, refused by reason, the buffer and its fill
 	tally handled; // by the engine
 	std::uint64_t address_overruns = 0; // notifications of addresses lost (they were listed again)
 
@@ -50,8 +49,7 @@ struct service_status {
 
 	command_counters commands;
 	std::uint64_t commands_queued = 0;
-	std::uint64_t commands_stale = 0; // not sent: their connection was gone
-	std::uint64_t held = 0; // connections that wait, because they caused too many commands in a second
+	std::uint64_t holds = 0; // times that a connection was made to wait, because it caused too many commands in a second
 	std::uint64_t retries = 0; // connections looked at again after failures
 	std::uint64_t retries_waiting = 0;
 };

@@ -1,23 +1,17 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
-// The clock of all measurements (CLOCK_MONOTONIC, the one that BPF programs read), CPU time, and the two processors that
-// a replay uses: one sends, the other receives.
+// CPU time, and the two processors that a replay uses: one sends, the other receives. The clock of all measurements is
+// now_ns().
 #pragma once
 
 #include <cstdint>
-#include <ctime>
 
 #include <sched.h>
 
+#include "pm-netlink/clock.hpp"
+
 namespace pm::replay {
 
-inline std::uint64_t nanoseconds(clockid_t clock) noexcept
-{
-	timespec at{};
-	clock_gettime(clock, &at);
-	return static_cast<std::uint64_t>(at.tv_sec) * 1'000'000'000u + static_cast<std::uint64_t>(at.tv_nsec);
-}
-inline std::uint64_t now_ns() noexcept { return nanoseconds(CLOCK_MONOTONIC); }
 inline std::uint64_t thread_cpu_ns() noexcept { return nanoseconds(CLOCK_THREAD_CPUTIME_ID); }
 
 // Keeps the calling thread (or, before exec, process) on one of the processors that this process may use: number

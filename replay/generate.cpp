@@ -405,6 +405,8 @@ expected<void> generator::tell_pair(pm_event_type type, const connection &c, uns
 	event.remote_id = remote_path(pair) ? second_address_id : 0;
 	event.local_port = c.local_port[pair];
 	event.remote_port = server_port;
+	if (!c.ipv6 && (type == PM_CREATED || type == PM_ESTABLISHED))
+		event.flags = PM_IPV4_SOCKET;
 	return tell(event);
 }
 

@@ -86,7 +86,7 @@ pm_event any_event(std::uint32_t number)
 
 class same_in_bpf : public testing::TestWithParam<std::size_t> {};
 INSTANTIATE_TEST_SUITE_P(policies, same_in_bpf, testing::Range<std::size_t>(0, all_policies().size()),
-			 [](const auto &info) { return std::string{all_policies()[info.param].name}; });
+			 [](const auto &info) { return identifier(all_policies()[info.param].name); });
 
 TEST_P(same_in_bpf, for_any_stream_of_events_the_commands_are_those_of_the_native_engine)
 {

@@ -3,8 +3,11 @@
 // Events as a test would say them. Local addresses are 10.0.L.1 or fd00:L::1, remote ones 10.0.R.2 or fd00:R::2.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <ostream>
+#include <string>
+#include <string_view>
 
 #include "pm-core/address.hpp"
 #include "pm-core/types.h"
@@ -23,6 +26,14 @@ inline pm_addr local4(std::uint8_t path) { return ipv4(10, 0, path, 1); }
 inline pm_addr remote4(std::uint8_t path) { return ipv4(10, 0, path, 2); }
 inline pm_addr local6(std::uint8_t path) { return ipv6(path, 1); }
 inline pm_addr remote6(std::uint8_t path) { return ipv6(path, 2); }
+
+// The name of a policy where only letters, digits and underscores may be.
+inline std::string identifier(std::string_view name)
+{
+	std::string text{name};
+	std::replace(text.begin(), text.end(), '-', '_');
+	return text;
+}
 
 inline constexpr std::uint16_t client_port = 40000, server_port = 80;
 
@@ -85,6 +96,7 @@ inline pm_event answer(pm_event_type type, const pm_command &command, std::uint1
 	pm_event e = on_path(type, command.token, command.local, command.remote, local_port, command.remote_port);
 	e.local_id = command.local_id;
 	e.remote_id = command.remote_id;
+	e.command = type == PM_COMMAND_FAILED ? command.type : 0;
 	return e;
 }
 

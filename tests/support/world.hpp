@@ -68,6 +68,8 @@ public:
 				return {};
 			return {about(PM_SUB_CLOSED, port, where)};
 		}
+		if (command.type == PM_ANNOUNCE || command.type == PM_WITHDRAW || command.type == PM_SET_BACKUP)
+			return {}; // done, and nothing said of it
 		if (!locals_.count(where.first))
 			return {answer(PM_COMMAND_FAILED, command, 0)};
 		const std::uint16_t port = next_port_++;

@@ -76,6 +76,8 @@ pm_event any_event()
 	if (connection)
 		event.flags = *rc::gen::element<pm_u8>(0, PM_SERVER_SIDE, PM_DENY_JOIN_ID0,
 						       PM_SERVER_SIDE | PM_DENY_JOIN_ID0);
+	if (connection && is_ipv4(event.local) && is_ipv4(event.remote) && *rc::gen::arbitrary<bool>())
+		event.flags |= PM_IPV4_SOCKET;
 	if (subflow) {
 		event.flags = *rc::gen::element<pm_u8>(0, PM_BACKUP);
 		event.ifindex = *rc::gen::arbitrary<pm_u32>();

@@ -107,8 +107,7 @@ bool repeatable(std::uint32_t action, u8 flags)
 RC_GTEST_PROP(engine_property, after_a_resync_the_paths_are_those_of_a_run_that_lost_nothing,
 	      (std::vector<std::uint32_t> actions, std::vector<std::uint8_t> choices))
 {
-	const auto &policy = *rc::gen::elementOf(
-		std::vector<const policy_info *>{&all_policies()[0], &all_policies()[1]});
+	const policy_info *policy = &all_policies()[*rc::gen::inRange<std::size_t>(0, all_policies().size())];
 	const u8 flags = static_cast<u8>(*rc::gen::inRange(0, 4)); // PM_SERVER_SIDE, PM_DENY_JOIN_ID0
 	const std::uint32_t refused = *rc::gen::inRange<std::uint32_t>(0, 1u << 9) &
 				      *rc::gen::inRange<std::uint32_t>(0, 1u << 9);
@@ -133,8 +132,7 @@ RC_GTEST_PROP(engine_property, after_a_resync_the_paths_are_those_of_a_run_that_
 
 RC_GTEST_PROP(engine_property, a_resync_of_what_is_known_already_changes_nothing, (std::vector<std::uint32_t> actions))
 {
-	const auto &policy = *rc::gen::elementOf(
-		std::vector<const policy_info *>{&all_policies()[0], &all_policies()[1]});
+	const policy_info *policy = &all_policies()[*rc::gen::inRange<std::size_t>(0, all_policies().size())];
 	managed_world one{*policy, static_cast<u8>(*rc::gen::inRange(0, 4)), 0};
 	one.settle(one.truth.begin());
 	for (const std::uint32_t action : actions)

@@ -17,7 +17,8 @@ TEST(policies, an_unknown_name_is_answered_with_those_that_exist)
 {
 	const auto none = find_policy("fulmesh");
 	ASSERT_FALSE(none);
-	EXPECT_EQ(none.error().text, "there is no policy 'fulmesh'; these exist: ndiffports, fullmesh");
+	EXPECT_EQ(none.error().text, "there is no policy 'fulmesh'; these exist: ndiffports, fullmesh, single-per-interface, "
+		  "announce, backup");
 }
 
 struct settings_case {
@@ -47,13 +48,23 @@ INSTANTIATE_TEST_SUITE_P(
 			settings_case{"ndiffports", "subflows=2x",
 				      "setting subflows of policy ndiffports takes a number from 1 to 8, not '2x'"},
 			settings_case{"ndiffports", "subflows=",
-				      "setting subflows of policy ndiffports takes a number from 1 to 8, not ''"}));
+				      "setting subflows of policy ndiffports takes a number from 1 to 8, not ''"},
+			settings_case{"backup", "interface=nowhere0",
+				      "setting interface of policy backup takes an interface of this network "
+				      "namespace, by name or index, not 'nowhere0'"}));
 
 TEST(settings, start_from_the_presets_and_take_the_last_assignment)
 {
 	const policy_info &policy = **find_policy("ndiffports");
 	EXPECT_EQ(make_settings(policy)->value[0], policy.settings[0].preset);
 	EXPECT_EQ(make_settings(policy, std::vector<std::string>{"subflows=3", "subflows=5"})->value[0], 5u);
+}
+
+TEST(settings, an_interface_is_taken_by_its_name_or_its_index)
+{
+	const policy_info &policy = **find_policy("backup");
+	EXPECT_EQ(make_settings(policy, std::vector<std::string>{"interface=lo"})->value[0], 1u);
+	EXPECT_EQ(make_settings(policy, std::vector<std::string>{"interface=7"})->value[0], 7u);
 }
 
 } // namespace

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+//
+// Makes what is known of the connections of a namespace into what the kernel lists: the second half of a resync, of which
+// snapshot.hpp is the first. What comes of it reaches the engine as events, like everything else.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "pm-netlink/manager.hpp"
+#include "pm-netlink/peers.hpp"
+#include "pm-netlink/snapshot.hpp"
+
+namespace pm::netlink {
+
+struct adoption {
+	std::uint64_t adopted = 0; // connections that were not known
+	std::uint64_t dropped = 0; // known ones that do not exist any more
+	std::uint64_t recovered = 0; // announcements taken over from what other connections to the same peer showed
+	std::uint64_t unrecovered = 0; // connections of this host whose peer may have announced what nobody here heard
+};
+
+// `handle` brings an event to `known`. `announcements_missed`: some may never have been heard. Connections that are not
+// fully established yet are left as they are: what comes next of them is told by an event.
+[[nodiscard]] adoption adopt(const snapshot &listed, const manager &known, peers &announced, bool announcements_missed,
+			     const std::function<void(const pm_event &)> &handle);
+
+} // namespace pm::netlink

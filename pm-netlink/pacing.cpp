@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+#include "pm-netlink/pacing.hpp"
+
+namespace pm::netlink {
+
+void pacer::note(u32 token, const pm_result &result, std::uint64_t now)
+{
+	pm_connection *connection = manager_.find(token);
+	if (!connection)
+		return; // a change of addresses left pairs alone: they wait for their time already
+	const auto this_second = static_cast<u16>(now / second);
+	if (connection->shell_second != this_second) {
+		connection->shell_second = this_second;
+		connection->shell_spent = 0;
+	}
+	connection->shell_spent = static_cast<u16>(connection->shell_spent + result.commands);
+	const bool too_many = connection->shell_spent > most_commands_per_second;
+	if (too_many && !(connection->flags & PM_CONN_HELD)) {
+		connection->flags |= PM_CONN_HELD;
+		++holds_;
+	}
+	if (too_many || result.exhausted)
+		schedule(*connection, now);
+}
+
+void pacer::schedule(pm_connection &connection, std::uint64_t now)
+{
+	if (connection.shell_tries & is_waiting)
+		return;
+	const unsigned tries = connection.shell_tries;
+	connection.shell_tries = static_cast<u8>(is_waiting | std::min(tries + 1, longest_delay_log2));
+	if (waiting_.size() >= 1024 && waiting_.size() >= 2 * manager_.connections())
+		forget_closed();
+	waiting_.push_back({now + (second << tries), connection.token});
+	std::push_heap(waiting_.begin(), waiting_.end());
+}
+
+void pacer::forget_closed()
+{
+	std::erase_if(waiting_, [&](const appointment &one) {
+		const pm_connection *connection = manager_.find(one.token);
+		return !connection || !(connection->shell_tries & is_waiting);
+	});
+	std::make_heap(waiting_.begin(), waiting_.end());
+}
+
+} // namespace pm::netlink
