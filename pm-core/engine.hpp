@@ -17,15 +17,15 @@ namespace pm {
 
 // ---- state and plan into commands ----
 
-// Emits a command about a subflow. There is room: at most one is about each place for a subflow.
-PM_INLINE void emit(const pm_namespace &ns, const pm_connection &c, const pm_subflow &s, pm_command_type type,
-		    pm_result &result)
+// Emits the command `result.kind` about the subflow in place `result.place`. There is room: at most one is about each place.
+PM_STAGE(emit_command)
 {
+	const pm_subflow &s = c.subflow[result.place & (PM_MAX_SUBFLOWS - 1)];
 	const unsigned l = s.local & (PM_MAX_LOCALS - 1), r = s.remote & (PM_MAX_REMOTES - 1);
 	pm_command &command = result.command[result.commands++ & (PM_MAX_COMMANDS - 1)];
 	command.token = c.token;
-	command.type = static_cast<u8>(type);
-	command.flags = type != PM_CLOSE_SUBFLOW && (s.flags & PM_SUBFLOW_ASKED_BACKUP) ? PM_BACKUP : 0;
+	command.type = result.kind;
+	command.flags = result.kind != PM_CLOSE_SUBFLOW && (s.flags & PM_SUBFLOW_ASKED_BACKUP) ? PM_BACKUP : 0;
 	command.local_id = c.local_id[l];
 	command.remote_id = c.remote_id[r];
 	command.local_port = s.local_port;
@@ -33,6 +33,13 @@ PM_INLINE void emit(const pm_namespace &ns, const pm_connection &c, const pm_sub
 	command.ifindex = view{ns, c}.ifindex(l);
 	command.local = c.local[l];
 	command.remote = c.remote[r];
+}
+PM_INLINE void emit(const pm_namespace &ns, pm_connection &c, const pm_event &event, unsigned place, pm_command_type type,
+		    pm_result &result)
+{
+	result.place = static_cast<u8>(place);
+	result.kind = static_cast<u8>(type);
+	emit_command(ns, c, event, result);
 }
 
 // Emits a command about a local address and the peer. There is room: at most one is about each place.
@@ -52,7 +59,7 @@ PM_INLINE void emit_address(const pm_connection &c, unsigned local, pm_command_t
 PM_INLINE bool is_backup(const pm_plan &plan, const pm_subflow &s) { return plan.backup & bit(s.local); }
 
 // Closes what stands on an address that is gone, and counts the rest for each pair.
-PM_INLINE void close_orphans(const pm_namespace &ns, pm_connection &c, pm_result &result)
+PM_INLINE void close_orphans(const pm_namespace &ns, pm_connection &c, const pm_event &event, pm_result &result)
 {
 	for (unsigned i = 0; i < PM_MAX_SUBFLOWS; ++i) {
 		if (i >= c.subflows)
@@ -62,7 +69,7 @@ PM_INLINE void close_orphans(const pm_namespace &ns, pm_connection &c, pm_result
 			continue;
 		const bool orphan = (c.local_gone & bit(s.local)) || (c.remote_gone & bit(s.remote));
 		if (orphan && s.state == PM_SUBFLOW_ESTABLISHED) {
-			emit(ns, c, s, PM_CLOSE_SUBFLOW, result);
+			emit(ns, c, event, i, PM_CLOSE_SUBFLOW, result);
 			s.state = PM_SUBFLOW_CLOSING;
 		} else { // one that is being opened has no name yet: it is closed when it is there
 			++result.have.subflows[s.local & (PM_MAX_LOCALS - 1)][s.remote & (PM_MAX_REMOTES - 1)];
@@ -75,7 +82,7 @@ PM_INLINE void close_orphans(const pm_namespace &ns, pm_connection &c, pm_result
 PM_STAGE(compare)
 {
 	zero(&result.have, sizeof result.have);
-	close_orphans(ns, c, result);
+	close_orphans(ns, c, event, result);
 	if (!result.ours)
 		return;
 	if (result.plan.subflows[0][0] == 0 && result.have.subflows[0][0] != 0)
@@ -111,7 +118,7 @@ PM_STAGE(close_surplus)
 		u8 &have = result.have.subflows[s.local & (PM_MAX_LOCALS - 1)][s.remote & (PM_MAX_REMOTES - 1)];
 		if (have <= result.plan.subflows[s.local & (PM_MAX_LOCALS - 1)][s.remote & (PM_MAX_REMOTES - 1)])
 			continue;
-		emit(ns, c, s, PM_CLOSE_SUBFLOW, result);
+		emit(ns, c, event, i, PM_CLOSE_SUBFLOW, result);
 		s.state = PM_SUBFLOW_CLOSING;
 		--have;
 	}
@@ -141,8 +148,8 @@ PM_STAGE(open_next)
 	opening.remote = static_cast<u8>(r);
 	opening.flags = is_backup(result.plan, opening) ? PM_SUBFLOW_ASKED_BACKUP : 0;
 	opening.remote_port = c.remote_listen_port[r] ? c.remote_listen_port[r] : c.remote_port;
-	emit(ns, c, opening, PM_OPEN_SUBFLOW, result);
 	c.subflow[result.place & (PM_MAX_SUBFLOWS - 1)] = opening;
+	emit(ns, c, event, result.place, PM_OPEN_SUBFLOW, result);
 	if (c.subflows <= result.place)
 		c.subflows = static_cast<u8>(result.place + 1);
 	if (--result.plan.subflows[l][r] == 0)
@@ -177,7 +184,7 @@ PM_STAGE(set_priorities)
 		    is_backup(result.plan, s) == !!(s.flags & PM_SUBFLOW_ASKED_BACKUP))
 			continue;
 		s.flags ^= PM_SUBFLOW_ASKED_BACKUP;
-		emit(ns, c, s, PM_SET_BACKUP, result);
+		emit(ns, c, event, i, PM_SET_BACKUP, result);
 	}
 }
 

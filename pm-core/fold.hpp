@@ -238,7 +238,7 @@ PM_STAGE(locate_opening)
 }
 
 // A resync lists a subflow that is being opened. Its local port, which the kernel knows, is learnt when it is there.
-PM_INLINE void subflow_opening(const pm_namespace &ns, pm_connection &c, const pm_event &event, pm_result &result)
+PM_STAGE(subflow_opening)
 {
 	locate_addresses(c, event, result);
 	if (result.local == none || result.remote == none)

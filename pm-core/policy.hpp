@@ -39,18 +39,6 @@ struct view {
 		return c.local_listed & bit(l) ? ns.ifindex[c.local_from[l] & (PM_MAX_LOCALS - 1)] : 0;
 	}
 
-	// The places of all local addresses on the interface of local address `local`; of an address that the namespace does
-	// not list, its own place.
-	PM_INLINE constexpr u8 sharing_interface(unsigned local) const
-	{
-		const u32 index = ifindex(local);
-		u8 places = bit(local);
-		for (unsigned l = 0; l < PM_MAX_LOCALS; ++l)
-			if (index && ifindex(l) == index)
-				places |= bit(l);
-		return places;
-	}
-
 	// Whether the initial subflow, should it be there, is to stay: both its addresses are.
 	PM_INLINE constexpr bool initial_stands() const
 	{

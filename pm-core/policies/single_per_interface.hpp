@@ -17,17 +17,24 @@ struct single_per_interface {
 
 	static PM_INLINE constexpr void plan(const view &v, const pm_settings &, pm_plan &plan)
 	{
-		u8 served = 0; // places whose interface has a subflow planned
+		if (v.initial_stands())
+			plan.subflows[0][0] = 1;
 		for (unsigned l = 0; l < PM_MAX_LOCALS; ++l) {
 			const u8 remotes = v.partners(l);
-			if (l == 0 && v.initial_stands()) {
-				plan.subflows[0][0] = 1;
-				served = bit(0);
-			} else if (remotes && !(v.sharing_interface(l) & served)) {
+			if (remotes && !planned_on_interface_of(v, l, plan))
 				plan.subflows[l][lowest_bit(remotes) & (PM_MAX_REMOTES - 1)] = 1;
-				served |= bit(l);
-			}
 		}
+	}
+
+	// Not 0 if a subflow is planned on the interface of local address `local`.
+	static PM_INLINE constexpr u64 planned_on_interface_of(const view &v, unsigned local, const pm_plan &plan)
+	{
+		const u32 index = v.ifindex(local);
+		u64 planned = plan.row[local];
+		for (unsigned l = 0; l < PM_MAX_LOCALS; ++l)
+			if (index && v.ifindex(l) == index)
+				planned |= plan.row[l];
+		return planned;
 	}
 };
 

@@ -104,13 +104,29 @@ bool repeatable(std::uint32_t action, u8 flags)
 	return kind != 6 && !((flags & PM_SERVER_SIDE) && comes_back) && !((flags & PM_DENY_JOIN_ID0) && which == 1);
 }
 
+// Which remote address a single subflow goes to depends on the order in which they were announced; that there is one does
+// not.
+std::map<world::pair, int> what_counts(const policy_info &policy, const world &truth)
+{
+	auto paths = truth.paths();
+	if (policy.name != "single-per-interface")
+		return paths;
+	std::map<world::pair, int> by_local;
+	for (const auto &[where, count] : paths)
+		by_local[{where.first, 0}] += count;
+	return by_local;
+}
+
 RC_GTEST_PROP(engine_property, after_a_resync_the_paths_are_those_of_a_run_that_lost_nothing,
 	      (std::vector<std::uint32_t> actions, std::vector<std::uint8_t> choices))
 {
 	const policy_info *policy = &all_policies()[*rc::gen::inRange<std::size_t>(0, all_policies().size())];
-	const u8 flags = static_cast<u8>(*rc::gen::inRange(0, 4)); // PM_SERVER_SIDE, PM_DENY_JOIN_ID0
-	const std::uint32_t refused = *rc::gen::inRange<std::uint32_t>(0, 1u << 9) &
-				      *rc::gen::inRange<std::uint32_t>(0, 1u << 9);
+	const u8 flags = static_cast<u8>(*rc::gen::inRange(0, 4) | // PM_SERVER_SIDE, PM_DENY_JOIN_ID0
+					 (policy->name == "announce" ? PM_SERVER_SIDE : 0)); // as a client it opens nothing again
+	std::uint32_t refused = *rc::gen::inRange<std::uint32_t>(0, 1u << 9) &
+				*rc::gen::inRange<std::uint32_t>(0, 1u << 9);
+	if (policy->name == "single-per-interface")
+		refused = 0; // it tries one pair only, and which one depends on the order of announcements
 	managed_world whole{*policy, flags, refused}, mangled{*policy, flags, refused};
 	mangler mangle{std::move(choices)};
 
@@ -127,7 +143,7 @@ RC_GTEST_PROP(engine_property, after_a_resync_the_paths_are_those_of_a_run_that_
 		mangled.settle(mangled.truth.act(action), mangle);
 	}
 	mangled.settle(mangled.truth.read_back());
-	RC_ASSERT(mangled.truth.paths() == whole.truth.paths());
+	RC_ASSERT(what_counts(*policy, mangled.truth) == what_counts(*policy, whole.truth));
 }
 
 RC_GTEST_PROP(engine_property, a_resync_of_what_is_known_already_changes_nothing, (std::vector<std::uint32_t> actions))
