@@ -34,6 +34,7 @@ const topic topics[] = {
 	{"reader", "Reader: events at full sending rate, 8 MiB of socket buffer, a processor of its own",
 	 &measure_reader},
 	{"commands", "Commands: to 32 real connections, one processor", &measure_commands},
+	{"live", "Live: real connections between two namespaces, two paths, IPv4", &measure_live},
 	{"replayer", "Replayer: one processor sends", &measure_replayer},
 	{"memory", "Memory", &measure_memory},
 };
@@ -132,7 +133,7 @@ int parse_and_run(int argc, char **argv)
 		names.push_back(each.name);
 	options asked;
 	CLI::App app{
-		"Measures pathlab's engine, reader, commands, replayer and memory against their baselines and "
+		"Measures pathlab's engine, reader, commands, live connections, replayer and memory against their baselines and "
 		"targets. As root.",
 		"bench"};
 	app.set_help_flag("-h,--help", "Print this help");

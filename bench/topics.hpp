@@ -20,6 +20,9 @@ namespace pm::bench {
 // Commands to the kernel, a batch at a time against one by one, on real connections.
 [[nodiscard]] expected<void> measure_commands(job &work);
 
+// Real connections with real path managers: how many, how soon the second path, what open ones cost.
+[[nodiscard]] expected<void> measure_live(job &work);
+
 // How fast a trace can be sent, and how late events are sent at a given rate.
 [[nodiscard]] expected<void> measure_replayer(job &work);
 

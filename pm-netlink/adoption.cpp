@@ -16,9 +16,13 @@ struct listed_connection {
 	const snapshot_connection &connection;
 	subflows its;
 
+	// Who opened the initial subflow; without it, whether any was opened from here: servers do that rarely.
 	bool is_client() const
 	{
-		return std::any_of(its.begin(), its.end(), [](const snapshot_subflow &s) { return s.opened_here; });
+		const auto initial = std::find_if(its.begin(), its.end(), [](const auto &s) { return s.initial; });
+		if (initial != its.end())
+			return initial->opened_here;
+		return std::any_of(its.begin(), its.end(), [](const auto &s) { return s.opened_here; });
 	}
 	bool is_fully_established() const
 	{
@@ -123,8 +127,11 @@ adoption adopt(const snapshot &listed, const manager &known, peers &announced, b
 		const pm_connection *before = known.find(token);
 		if (!one.is_fully_established() && !(before && (before->flags & PM_CONN_ESTABLISHED)))
 			return;
-		result.adopted += !before;
+		const bool is_new = !before;
 		handle(about(PM_RESYNC_BEGIN, token));
+		if (!known.find(token))
+			return; // there was no room for it, which is counted
+		result.adopted += is_new;
 		pm_event described = on_path(PM_ESTABLISHED, token, one.connection);
 		described.flags = static_cast<pm_u8>((one.is_client() ? 0 : PM_SERVER_SIDE) |
 						     (one.connection.ipv4_socket ? PM_IPV4_SOCKET : 0));
@@ -135,7 +142,7 @@ adoption adopt(const snapshot &listed, const manager &known, peers &announced, b
 				if (s.opening == opening)
 					handle(subflow_event(s));
 		const pm_connection *connection = known.find(token);
-		if (connection && one.is_client()) {
+		if (one.is_client()) {
 			const auto &heard = announced.of(one.connection.remote);
 			for (const peers::announcement &each : heard) {
 				if (has_heard_of(*connection, each))

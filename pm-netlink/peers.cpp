@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 #include "pm-netlink/peers.hpp"
 
-#include <algorithm>
-
 namespace pm::netlink {
 
 void peers::add(const pm_addr &peer, const announcement &heard)
@@ -16,12 +14,10 @@ void peers::add(const pm_addr &peer, const announcement &heard)
 		}
 	}
 	std::vector<announcement> &all = at->second;
-	const auto old = std::find_if(all.begin(), all.end(), [&](const announcement &one) {
+	std::erase_if(all, [&](const announcement &one) {
 		return one.id == heard.id || (same(one.address, heard.address) && one.port == heard.port);
 	});
-	if (old != all.end())
-		*old = heard;
-	else if (all.size() < most_of_one)
+	if (all.size() < most_of_one)
 		all.push_back(heard);
 }
 

@@ -78,6 +78,11 @@ public:
 		begun_ = now;
 	}
 	void read() noexcept { at_ = step::reading; }
+	// An answer of the kernel's that got lost is told by nobody.
+	[[nodiscard]] std::optional<std::uint64_t> patience_ends() const noexcept
+	{
+		return at_ == step::reading ? std::optional{begun_ + 10 * second} : std::nullopt;
+	}
 	[[nodiscard]] bool put_by(const pm_event &event)
 	{
 		if (events_.size() >= most_put_by)
@@ -246,9 +251,10 @@ private:
 
 	void set_timer() noexcept
 	{
-		std::optional<std::uint64_t> due = resync_.due();
-		if (const auto retry = pacer_.next_due(); retry && (!due || *retry < *due))
-			due = retry;
+		std::optional<std::uint64_t> due;
+		for (const auto &each : {resync_.due(), resync_.patience_ends(), pacer_.next_due()})
+			if (each && (!due || *each < *due))
+				due = each;
 		if (due == timer_due_)
 			return;
 		timer_due_ = due;
@@ -403,6 +409,8 @@ private:
 				return give_up(complete.error());
 			if (*complete)
 				finish_resync();
+			else if (*resync_.patience_ends() <= now)
+				return give_up({"the kernel did not finish its list within 10 seconds"});
 		}
 		return {};
 	}

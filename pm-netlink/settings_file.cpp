@@ -146,7 +146,7 @@ expected<void> assign(manager_settings &settings, std::string_view name, std::st
 			return each.assign(settings, value);
 	if (has_setting(policy, name))
 		return set_of_policy(settings, name, value, policy);
-	// A policy's setting that is named as one of ours has the policy's name before its own: backup.interface.
+	// A policy's setting that is named as one of ours has the policy's name before its own.
 	const auto dot = name.find('.');
 	if (dot != name.npos && name.substr(0, dot) == policy.name && has_setting(policy, name.substr(dot + 1)))
 		return set_of_policy(settings, name.substr(dot + 1), value, policy);

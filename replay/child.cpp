@@ -23,7 +23,7 @@ namespace pm::replay {
 namespace {
 
 // Between fork and exec: only what is safe in a child of a process with threads.
-[[noreturn]] void become(char *const *arguments, pid_t parent, unsigned cpu, int null)
+[[noreturn]] void become(char *const *arguments, pid_t parent, std::optional<unsigned> cpu, int null)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
@@ -31,7 +31,8 @@ namespace {
 	dup2(null, STDIN_FILENO);
 	dup2(null, STDOUT_FILENO);
 	dup2(null, STDERR_FILENO);
-	stay_on_cpu(cpu);
+	if (cpu)
+		stay_on_cpu(*cpu);
 	execv(arguments[0], arguments);
 	_exit(127);
 }
@@ -55,7 +56,7 @@ bool in_group(int socket, std::uint32_t group)
 
 } // namespace
 
-expected<child> child::start(const std::vector<std::string> &command, unsigned cpu)
+expected<child> child::start(const std::vector<std::string> &command, std::optional<unsigned> cpu)
 {
 	if (access(command[0].c_str(), X_OK) != 0)
 		return fail_errno(fmt::format("cannot run {}", command[0]));
@@ -66,7 +67,8 @@ expected<child> child::start(const std::vector<std::string> &command, unsigned c
 	const descriptor null{open("/dev/null", O_RDWR | O_CLOEXEC)};
 	if (!null)
 		return fail_errno("cannot open /dev/null");
-	stay_on_cpu(sending_cpu); // reads the processors that we may use, before the child shares this memory
+	if (cpu)
+		stay_on_cpu(sending_cpu); // reads the processors that we may use, before the child shares this memory
 	const pid_t parent = getpid(), pid = fork();
 	if (pid < 0)
 		return fail_errno(fmt::format("cannot start {}", command[0]));

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,8 +17,10 @@ namespace pm::replay {
 
 class child {
 public:
-	// Standard output and error go to /dev/null. `cpu` as in stay_on_cpu().
-	[[nodiscard]] static expected<child> start(const std::vector<std::string> &command, unsigned cpu);
+	// Standard output and error go to /dev/null. With `cpu`, as in stay_on_cpu(), it stays on that one, and the calling
+	// thread on the sending one.
+	[[nodiscard]] static expected<child> start(const std::vector<std::string> &command,
+						   std::optional<unsigned> cpu = std::nullopt);
 	child(child &&other) noexcept;
 	child &operator=(child &&) = delete;
 	~child(); // kills it and waits

@@ -240,7 +240,8 @@ expected<void> build(const lab &l, const lab_options &options)
 			return set;
 		auto set_up = in_namespace(where, [&]() -> expected<void> {
 			auto links = set_up_links(which, options.paths);
-			return links && options.endpoints ? add_endpoints(which, options.paths) : links;
+			const bool wanted = options.endpoints && (which == side::client || options.announce);
+			return links && wanted ? add_endpoints(which, options.paths) : links;
 		});
 		if (!set_up)
 			return set_up;

@@ -18,6 +18,7 @@ struct lab_options {
 	unsigned paths = 2; // 1..8
 	bool endpoints = true; // the kernel's path manager: the client opens a subflow from, the server
 		// announces (ADD_ADDR), each of its addresses on path 1 and beyond
+	bool announce = true; // with endpoints: false leaves out those of the server
 };
 
 class lab {

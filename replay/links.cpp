@@ -70,7 +70,10 @@ expected<void> links::add_veth(const std::string &name, const std::string &peer,
 	return {};
 }
 
-expected<void> links::bring_up(const std::string &name)
+expected<void> links::bring_up(const std::string &name) { return bring(name, true); }
+expected<void> links::bring_down(const std::string &name) { return bring(name, false); }
+
+expected<void> links::bring(const std::string &name, bool up)
 {
 	rtnl_link *found = nullptr;
 	if (const int rc = rtnl_link_get_kernel(socket_.get(), 0, name.c_str(), &found); rc < 0)
@@ -78,9 +81,9 @@ expected<void> links::bring_up(const std::string &name)
 	const route_link link(found), change(rtnl_link_alloc());
 	if (!change)
 		return fail("cannot allocate a link: out of memory");
-	rtnl_link_set_flags(change.get(), IFF_UP);
+	(up ? rtnl_link_set_flags : rtnl_link_unset_flags)(change.get(), IFF_UP);
 	if (const int rc = rtnl_link_change(socket_.get(), link.get(), change.get(), 0); rc < 0)
-		return fail_nl("cannot bring up link " + name, rc);
+		return fail_nl(fmt::format("cannot bring {} link {}", up ? "up" : "down", name), rc);
 	return {};
 }
 

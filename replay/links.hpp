@@ -21,6 +21,7 @@ public:
 	[[nodiscard]] expected<void> add_veth(const std::string &name, const std::string &peer,
 					      const netns *there = nullptr);
 	[[nodiscard]] expected<void> bring_up(const std::string &name);
+	[[nodiscard]] expected<void> bring_down(const std::string &name); // which takes its IPv6 addresses away
 	enum class prefix { subnet, host }; // /24 and /64, or the whole address
 	// An IPv6 address is usable at once (no duplicate address detection). Adding what is there is no error.
 	[[nodiscard]] expected<void> add_address(const std::string &name, const pm_addr &address,
@@ -30,6 +31,7 @@ public:
 
 private:
 	explicit links(nl_socket socket) noexcept : socket_(std::move(socket)) {}
+	[[nodiscard]] expected<void> bring(const std::string &name, bool up);
 	nl_socket socket_;
 };
 

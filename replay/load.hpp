@@ -39,6 +39,7 @@ struct made_connection {
 struct load_report {
 	std::uint64_t asked = 0, made = 0, failed = 0; // asked = made + failed
 	std::string first_failure; // why the first one failed
+	double seconds = 0; // from the first one's start to the last one's end
 	std::uint64_t left_open = 0; // MPTCP sockets that the kernel had not yet done with at the end
 	std::vector<made_connection> connections; // in the order in which they were opened; those that failed left out
 };

@@ -45,6 +45,7 @@ expected<void> client_side::run(std::size_t most_open)
 		for (int i = 0; i < n; ++i)
 			proceed(events[i].data.u64, events[i].events);
 	}
+	report_.seconds = std::chrono::duration<double>(clock::now() - start_).count();
 	for (number i = 0; i < options_.connections; ++i)
 		if (slots_[i].at != stage::over)
 			failed(i, "the time for the whole load was over before its turn or its answer came");

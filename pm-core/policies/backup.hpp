@@ -13,7 +13,7 @@ struct backup {
 	static constexpr const char *help = "fullmesh, with the subflows of one interface as backups";
 	static constexpr bool opens_from_server = false;
 	static constexpr setting settings[] = {
-		{"interface", "interface whose subflows are backups", 0, 0x7fffffff, 0, true},
+		{"backup-interface", "interface whose subflows are backups", 0, 0x7fffffff, 0, true},
 	};
 
 	static PM_INLINE constexpr void plan(const view &v, const pm_settings &settings, pm_plan &plan)

@@ -133,6 +133,12 @@ protected:
 		}
 		return all;
 	}
+	// The news of an IPv6 address come a little after the command that adds it has returned.
+	static bool hears(address_source &source)
+	{
+		pollfd waiting{source.fd(), POLLIN, 0};
+		return ::poll(&waiting, 1, 5000) == 1 && must(source.changed());
+	}
 	// Lists again with each change; what there is after 10 s without becoming `wanted`.
 	static listed list_until(address_source &source, const listed &wanted)
 	{
@@ -191,13 +197,13 @@ TEST_F(address_source_live, tells_of_addresses_that_come_and_go)
 	auto source = open();
 	list_until(source, {});
 	add("v0", "10.0.1.2");
-	EXPECT_TRUE(must(source.changed()));
+	EXPECT_TRUE(hears(source));
 	EXPECT_EQ(list_until(source, {"v0 10.0.1.2"}), listed{"v0 10.0.1.2"});
 	add("v1", "fd00::2");
-	EXPECT_TRUE(must(source.changed()));
+	EXPECT_TRUE(hears(source));
 	EXPECT_EQ(list_until(source, {"v0 10.0.1.2", "v1 fd00::2"}), (listed{"v0 10.0.1.2", "v1 fd00::2"}));
 	remove("v0", "10.0.1.2");
-	EXPECT_TRUE(must(source.changed()));
+	EXPECT_TRUE(hears(source));
 	EXPECT_EQ(list_until(source, {"v1 fd00::2"}), listed{"v1 fd00::2"});
 	EXPECT_EQ(source.overruns(), 0u);
 }
@@ -210,7 +216,7 @@ TEST_F(address_source_live, leaves_out_an_interface_while_it_is_down)
 	auto source = open();
 	ASSERT_EQ(list_until(source, both), both);
 	set_up("v0", false);
-	EXPECT_TRUE(must(source.changed()));
+	EXPECT_TRUE(hears(source));
 	EXPECT_EQ(list(source), listed{"v1 10.0.2.2"});
 	set_up("v0", true);
 	EXPECT_EQ(list_until(source, both), both);
@@ -247,7 +253,7 @@ TEST_F(address_source_live, leaves_out_deprecated_addresses)
 	ASSERT_EQ(list_until(source, all), all);
 	add_with("v0", "10.0.1.3", deprecate);
 	add_with("v0", "fd00::3", deprecate);
-	EXPECT_TRUE(must(source.changed()));
+	EXPECT_TRUE(hears(source));
 	EXPECT_EQ(list(source), (listed{"v0 10.0.1.2", "v0 fd00::2"}));
 }
 
@@ -257,7 +263,7 @@ TEST_F(address_source_live, leaves_out_tentative_addresses)
 	auto source = open();
 	ASSERT_EQ(list_until(source, {"v0 fd00::2"}), listed{"v0 fd00::2"});
 	add_with("v0", "fd00::3", [](rtnl_addr *) {});
-	EXPECT_TRUE(must(source.changed()));
+	ASSERT_TRUE(flags_of("v0", "fd00::3") & IFA_F_TENTATIVE);
 	EXPECT_EQ(list(source), listed{"v0 fd00::2"});
 }
 
@@ -349,8 +355,10 @@ TEST_F(address_source_live, says_nothing_has_changed_when_nothing_has)
 TEST_F(address_source_live, notices_that_it_lost_notifications_and_lists_what_is_true)
 {
 	add("v0", "10.0.1.2");
+	add("v1", "10.0.3.2");
 	auto source = open();
-	ASSERT_EQ(list_until(source, {"v0 10.0.1.2"}), listed{"v0 10.0.1.2"});
+	const listed first = {"v0 10.0.1.2", "v1 10.0.3.2"};
+	ASSERT_EQ(list_until(source, first), first);
 	const int small = 1;
 	ASSERT_EQ(::setsockopt(source.fd(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small), 0);
 	for (int i = 0; i < 100; ++i) {
@@ -358,14 +366,13 @@ TEST_F(address_source_live, notices_that_it_lost_notifications_and_lists_what_is
 		remove("v1", "10.0.2.2");
 	}
 	add("v1", "10.0.2.3");
-	EXPECT_TRUE(must(source.changed()));
+	EXPECT_TRUE(hears(source));
 	EXPECT_GE(source.overruns(), 1u);
-	const listed both = {"v0 10.0.1.2", "v1 10.0.2.3"};
-	EXPECT_EQ(list(source), both);
+	EXPECT_EQ(list(source), (listed{"v0 10.0.1.2", "v1 10.0.2.3", "v1 10.0.3.2"}));
 	// And it hears again.
 	const auto lost = source.overruns();
 	add("v1", "10.0.2.4");
-	EXPECT_TRUE(must(source.changed()));
+	EXPECT_TRUE(hears(source));
 	EXPECT_EQ(source.overruns(), lost);
 }
 

@@ -173,14 +173,32 @@ protected:
 			std::this_thread::sleep_for(5ms);
 		}
 	}
-	static auto with_subflows(std::size_t n, bool opening = false)
+	static auto with_subflows(std::size_t n)
 	{
 		return [=](const snapshot &s) {
-			return std::count_if(s.subflows.begin(), s.subflows.end(),
-					     [=](const snapshot_subflow &subflow) {
-						     return subflow.opening == opening;
-					     }) >= static_cast<std::ptrdiff_t>(n);
+			return std::count_if(s.subflows.begin(), s.subflows.end(), [](const snapshot_subflow &each) {
+				       return !each.opening;
+			       }) >= static_cast<std::ptrdiff_t>(n);
 		};
+	}
+	// What concerns one connection: others may not have been closed to their end yet.
+	static snapshot only(snapshot s, std::uint32_t token)
+	{
+		std::erase_if(s.connections, [=](const snapshot_connection &each) { return each.token != token; });
+		std::erase_if(s.subflows, [=](const snapshot_subflow &each) { return each.token != token; });
+		return s;
+	}
+	snapshot joined_at_client(const connection &c)
+	{
+		return only(list_until(client_reader,
+				       [&](const snapshot &s) { return with_subflows(2)(only(s, c.token)); }),
+			    c.token);
+	}
+	snapshot joined_at_server(const connection &c)
+	{
+		return only(list_until(server_reader,
+				       [&](const snapshot &s) { return with_subflows(2)(only(s, c.server_token)); }),
+			    c.server_token);
 	}
 	static const snapshot_subflow &joined(const snapshot &s)
 	{
@@ -216,7 +234,8 @@ TEST_F(snapshot_reader_live, lists_both_ends_of_a_connection_of_each_family)
 {
 	for (const bool ipv6 : {false, true}) {
 		const connection c = connect(ipv6);
-		const snapshot here = list(client_reader), there = list(server_reader);
+		const snapshot here = only(list(client_reader), c.token);
+		const snapshot there = only(list(server_reader), c.server_token);
 		ASSERT_EQ(tokens(here), token_list{c.token});
 		ASSERT_EQ(tokens(there), token_list{c.server_token});
 		ASSERT_EQ(here.subflows.size(), 1u);
@@ -286,8 +305,8 @@ TEST_F(snapshot_reader_live, tells_at_either_end_the_ids_of_a_join_and_who_asked
 			ASSERT_EQ(command(join(c.token, lab::client_address(1, ipv6), lab::server_address(0, ipv6),
 					       flags)),
 				  0);
-			const snapshot here = list_until(client_reader, with_subflows(2));
-			const snapshot there = list_until(server_reader, with_subflows(2));
+			const snapshot here = joined_at_client(c);
+			const snapshot there = joined_at_server(c);
 			ASSERT_EQ(here.subflows.size(), 2u);
 			ASSERT_EQ(there.subflows.size(), 2u);
 			const snapshot_subflow &ours = joined(here), &theirs = joined(there);

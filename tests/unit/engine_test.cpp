@@ -269,7 +269,7 @@ TEST(announce, waits_with_an_address_that_the_kernel_refused_until_it_is_told_to
 
 TEST(backup, opens_the_subflows_of_its_interface_as_backups)
 {
-	host client{"backup", {"interface=2"}};
+	host client{"backup", {"backup-interface=2"}};
 	const auto commands = client.connect(3);
 	ASSERT_EQ(opened(commands), 2u);
 	for (const pm_command &c : commands)
@@ -280,7 +280,7 @@ TEST(backup, opens_the_subflows_of_its_interface_as_backups)
 TEST(backup, makes_a_backup_of_the_initial_subflow_on_either_side)
 {
 	for (const u8 side : {u8{0}, static_cast<u8>(PM_SERVER_SIDE)}) {
-		host client{"backup", {"interface=1"}};
+		host client{"backup", {"backup-interface=1"}};
 		const auto commands = client.connect(1, side);
 		ASSERT_EQ(commands.size(), 1u);
 		EXPECT_EQ(commands[0].type, PM_SET_BACKUP);
@@ -292,7 +292,7 @@ TEST(backup, makes_a_backup_of_the_initial_subflow_on_either_side)
 
 TEST(backup, is_asked_for_again_where_a_resync_finds_none)
 {
-	host client{"backup", {"interface=1"}};
+	host client{"backup", {"backup-interface=1"}};
 	client.connect(1);
 	client(event(PM_RESYNC_BEGIN, token));
 	client(established(token));

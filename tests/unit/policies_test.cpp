@@ -49,8 +49,8 @@ INSTANTIATE_TEST_SUITE_P(
 				      "setting subflows of policy ndiffports takes a number from 1 to 8, not '2x'"},
 			settings_case{"ndiffports", "subflows=",
 				      "setting subflows of policy ndiffports takes a number from 1 to 8, not ''"},
-			settings_case{"backup", "interface=nowhere0",
-				      "setting interface of policy backup takes an interface of this network "
+			settings_case{"backup", "backup-interface=nowhere0",
+				      "setting backup-interface of policy backup takes an interface of this network "
 				      "namespace, by name or index, not 'nowhere0'"}));
 
 TEST(settings, start_from_the_presets_and_take_the_last_assignment)
@@ -63,8 +63,8 @@ TEST(settings, start_from_the_presets_and_take_the_last_assignment)
 TEST(settings, an_interface_is_taken_by_its_name_or_its_index)
 {
 	const policy_info &policy = **find_policy("backup");
-	EXPECT_EQ(make_settings(policy, std::vector<std::string>{"interface=lo"})->value[0], 1u);
-	EXPECT_EQ(make_settings(policy, std::vector<std::string>{"interface=7"})->value[0], 7u);
+	EXPECT_EQ(make_settings(policy, std::vector<std::string>{"backup-interface=lo"})->value[0], 1u);
+	EXPECT_EQ(make_settings(policy, std::vector<std::string>{"backup-interface=7"})->value[0], 7u);
 }
 
 } // namespace

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+#include "bench/join_capture.hpp"
+
+#include <algorithm>
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <net/ethernet.h>
+#include <netinet/ip.h>
+#include <netinet/tcp.h>
+
+#include "pm-netlink/wire.hpp"
+
+namespace pm::bench {
+
+namespace {
+
+constexpr std::size_t packet_bytes = 160; // the headers, with all their options
+constexpr int buffer_bytes = 64 << 20;
+
+// The token of an MP_JOIN in a SYN (RFC 8684, 3.2): option 30, subtype 1. 0: there is none.
+std::uint32_t join_token(const unsigned char *options, std::size_t length)
+{
+	for (std::size_t at = 0; at + 1 < length && options[at] != TCPOPT_EOL;) {
+		if (options[at] == TCPOPT_NOP) {
+			++at;
+			continue;
+		}
+		const std::size_t size = options[at + 1];
+		if (size < 2 || at + size > length)
+			return 0;
+		if (options[at] == 30 && size == 12 && options[at + 2] >> 4 == 1)
+			return ntohl(netlink::wire::load<std::uint32_t>(
+				reinterpret_cast<const std::byte *>(options + at + 4)));
+		at += size;
+	}
+	return 0;
+}
+
+} // namespace
+
+expected<join_capture> join_capture::start(const std::vector<std::string> &interfaces)
+{
+	join_capture made;
+	for (const std::string &name : interfaces) {
+		char why[PCAP_ERRBUF_SIZE] = "";
+		std::unique_ptr<pcap_t, closer> handle(pcap_create(name.c_str(), why));
+		if (!handle)
+			return fail(fmt::format("cannot capture on {}: {}", name, why));
+		pcap_set_snaplen(handle.get(), packet_bytes);
+		pcap_set_buffer_size(handle.get(), buffer_bytes);
+		pcap_set_immediate_mode(handle.get(), 1);
+		pcap_set_tstamp_precision(handle.get(), PCAP_TSTAMP_PRECISION_NANO);
+		bpf_program filter{};
+		const bool going = pcap_activate(handle.get()) >= 0 && pcap_setnonblock(handle.get(), 1, why) == 0 &&
+				   pcap_compile(handle.get(), &filter, "ip and tcp", 1, PCAP_NETMASK_UNKNOWN) == 0 &&
+				   pcap_setfilter(handle.get(), &filter) == 0;
+		pcap_freecode(&filter);
+		if (!going)
+			return fail(fmt::format("cannot capture on {}: {}", name, pcap_geterr(handle.get())));
+		made.handles_.push_back(std::move(handle));
+	}
+	return made;
+}
+
+void join_capture::look(std::uint64_t time_ns, const unsigned char *packet, std::size_t length)
+{
+	using netlink::wire::load;
+	const auto *bytes = reinterpret_cast<const std::byte *>(packet);
+	if (length < sizeof(ether_header) + sizeof(iphdr) + sizeof(tcphdr))
+		return;
+	const auto ip = load<iphdr>(bytes + sizeof(ether_header));
+	const std::size_t tcp_at = sizeof(ether_header) + ip.ihl * 4u;
+	if (ip.version != 4 || length < tcp_at + sizeof(tcphdr))
+		return;
+	const auto tcp = load<tcphdr>(bytes + tcp_at);
+	const std::size_t options_at = tcp_at + sizeof(tcphdr);
+	const std::size_t end = std::min(length, tcp_at + tcp.doff * 4u);
+	if (tcp.syn && !tcp.ack && end > options_at) {
+		if (const std::uint32_t token = join_token(packet + options_at, end - options_at))
+			joined_.try_emplace(token, time_ns);
+	} else if (!tcp.syn && ntohs(tcp.source) == replay::load_port) {
+		confirmed_.try_emplace(ntohs(tcp.dest), time_ns);
+	}
+}
+
+expected<std::vector<double>> join_capture::delays(const std::vector<replay::made_connection> &connections)
+{
+	for (const auto &handle : handles_) {
+		pcap_pkthdr *header = nullptr;
+		const unsigned char *packet = nullptr;
+		int got = 0;
+		while ((got = pcap_next_ex(handle.get(), &header, &packet)) == 1)
+			look(static_cast<std::uint64_t>(header->ts.tv_sec) * 1'000'000'000 +
+				     static_cast<std::uint64_t>(header->ts.tv_usec),
+			     packet, header->caplen);
+		pcap_stat statistics{};
+		if (got < 0 || pcap_stats(handle.get(), &statistics) != 0)
+			return fail(fmt::format("cannot read what was captured: {}", pcap_geterr(handle.get())));
+		if (statistics.ps_drop != 0)
+			return fail(fmt::format("the capture lost {} packets: its figures would be wrong", statistics.ps_drop));
+	}
+	std::vector<double> result;
+	for (const replay::made_connection &c : connections) {
+		const auto confirmed = confirmed_.find(c.local_port);
+		const auto joined = joined_.find(c.server_token);
+		if (confirmed != confirmed_.end() && joined != joined_.end() && joined->second > confirmed->second)
+			result.push_back(static_cast<double>(joined->second - confirmed->second));
+	}
+	return result;
+}
+
+} // namespace pm::bench
