@@ -11,7 +11,7 @@
 #include "bench/channel.hpp"
 #include "pm-netlink/event_source.hpp"
 #include "pm-netlink/manager.hpp"
-#include "replay/socket_memory.hpp"
+#include "pm-netlink/socket_memory.hpp"
 
 namespace pm::bench {
 

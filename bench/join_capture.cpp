@@ -98,7 +98,8 @@ expected<std::vector<double>> join_capture::delays(const std::vector<replay::mad
 		if (got < 0 || pcap_stats(handle.get(), &statistics) != 0)
 			return fail(fmt::format("cannot read what was captured: {}", pcap_geterr(handle.get())));
 		if (statistics.ps_drop != 0)
-			return fail(fmt::format("the capture lost {} packets: its figures would be wrong", statistics.ps_drop));
+			return fail(fmt::format("the capture lost {} packets: its figures would be wrong",
+						statistics.ps_drop));
 	}
 	std::vector<double> result;
 	for (const replay::made_connection &c : connections) {

@@ -89,10 +89,7 @@ private:
 	double startup_ns_ = 0;
 };
 
-replay::lab_options lab_for(manager which)
-{
-	return {.paths = 2, .endpoints = which == built_in, .announce = false};
-}
+replay::lab_options lab_for(manager which) { return {.paths = 2, .endpoints = which == built_in, .announce = false}; }
 
 replay::load_options short_connections(std::uint64_t count, double rate, unsigned hold_ms)
 {
@@ -166,14 +163,23 @@ expected<void> measure_rates(job &work)
 	const auto of = [](const samples &values) { return replay::summarize(values); };
 	work.figures.push_back({"short connections, pm-netlinkd", unit::per_second, of(all[daemon].per_second),
 				names[built_in], of(all[built_in].per_second), target{0.85, target::at_least, true}});
-	work.figures.push_back({"short connections, no path manager", unit::per_second, of(all[none].per_second),
-				names[built_in], of(all[built_in].per_second), {}});
-	work.figures.push_back({"per cent of them that had their second path, pm-netlinkd", unit::count,
-				of(all[daemon].second_path), names[built_in], of(all[built_in].second_path), {}});
-	work.figures.push_back({"CPU of pm-netlinkd for a connection", unit::nanoseconds, of(all[daemon].cpu), "", {}, {}});
+	work.figures.push_back({"short connections, no path manager",
+				unit::per_second,
+				of(all[none].per_second),
+				names[built_in],
+				of(all[built_in].per_second),
+				{}});
+	work.figures.push_back({"per cent of them that had their second path, pm-netlinkd",
+				unit::count,
+				of(all[daemon].second_path),
+				names[built_in],
+				of(all[built_in].second_path),
+				{}});
+	work.figures.push_back(
+		{"CPU of pm-netlinkd for a connection", unit::nanoseconds, of(all[daemon].cpu), "", {}, {}});
 	work.figures.push_back({"events lost", unit::count, of(all[daemon].lost), "", {}, target{0}});
-	work.figures.push_back({"pm-netlinkd: start to ready", unit::nanoseconds, of(all[daemon].startup), "", {},
-				target{50e6}});
+	work.figures.push_back(
+		{"pm-netlinkd: start to ready", unit::nanoseconds, of(all[daemon].startup), "", {}, target{50e6}});
 	return {};
 }
 
@@ -208,11 +214,18 @@ expected<void> measure_delays(job &work)
 			if (!ran)
 				return ran;
 		}
-	work.figures.push_back({"ESTABLISHED to MP_JOIN SYN on the wire, median", unit::nanoseconds,
-				replay::summarize(medians[daemon]), names[built_in],
-				replay::summarize(medians[built_in]), {}});
-	work.figures.push_back({"the same, 99th percentile", unit::nanoseconds, replay::summarize(worst[daemon]),
-				names[built_in], replay::summarize(worst[built_in]), {}});
+	work.figures.push_back({"ESTABLISHED to MP_JOIN SYN on the wire, median",
+				unit::nanoseconds,
+				replay::summarize(medians[daemon]),
+				names[built_in],
+				replay::summarize(medians[built_in]),
+				{}});
+	work.figures.push_back({"the same, 99th percentile",
+				unit::nanoseconds,
+				replay::summarize(worst[daemon]),
+				names[built_in],
+				replay::summarize(worst[built_in]),
+				{}});
 	return {};
 }
 
@@ -228,8 +241,9 @@ expected<void> await_connections(const running_daemon &running, std::uint64_t co
 			return {};
 	}
 	const auto status = running.status();
-	return fail(fmt::format("{} connections with two paths each did not come up within 30 seconds; pm-netlinkd says:\n{}",
-				connections, status ? netlink::to_text(*status) : status.error().text));
+	return fail(fmt::format(
+		"{} connections with two paths each did not come up within 30 seconds; pm-netlinkd says:\n{}",
+		connections, status ? netlink::to_text(*status) : status.error().text));
 }
 
 expected<void> measure_open_ones(job &work)
@@ -257,9 +271,17 @@ expected<void> measure_open_ones(job &work)
 	});
 	if (!ran)
 		return ran;
-	work.figures.push_back({"pm-netlinkd: memory of a connection with two paths", unit::bytes,
-				replay::summarize(bytes), "", {}, target{1024}});
-	work.figures.push_back({fmt::format("{} open connections read back", connections), unit::nanoseconds, replay::summarize(resyncs), "", {},
+	work.figures.push_back({"pm-netlinkd: memory of a connection with two paths",
+				unit::bytes,
+				replay::summarize(bytes),
+				"",
+				{},
+				target{1024}});
+	work.figures.push_back({fmt::format("{} open connections read back", connections),
+				unit::nanoseconds,
+				replay::summarize(resyncs),
+				"",
+				{},
 				target{1e9}});
 	return {};
 }

@@ -12,6 +12,7 @@
 #include "pm-netlink/clock.hpp"
 #include "pm-netlink/family.hpp"
 #include "pm-netlink/snapshot.hpp"
+#include "pm-netlink/tenure.hpp"
 
 namespace pm::plugin {
 
@@ -270,6 +271,23 @@ void path_manager::serve()
 	if (plugged_)
 		plugged_->events.leave_group();
 	plugged_.reset();
+	open_status();
+}
+
+// For `pathlab status`. Where mptcpd may not make a file in that folder, there is none.
+void path_manager::open_status()
+{
+	if (status_)
+		return;
+	const char *folder = secure_getenv("PATHLAB_RUN_DIR"); // for tests
+	auto opened = netlink::status_socket::listen(folder ? folder : netlink::default_run_folder);
+	if (!opened)
+		return;
+	status_.emplace(std::move(*opened));
+	status_watch_.emplace(status_->fd(), [this] {
+		if (service_)
+			status_->answer([this] { return service_->status(); });
+	});
 }
 
 void path_manager::say_once(bool &said, const std::string &text) const

@@ -42,6 +42,7 @@
 #include "pm-netlink/pacing.hpp"
 #include "pm-netlink/service.hpp"
 #include "pm-netlink/settings_file.hpp"
+#include "pm-netlink/status_socket.hpp"
 
 struct mptcpd_pm;
 
@@ -88,6 +89,7 @@ private:
 	void look_for_refusals();
 	void take_over(const std::string &why);
 	void serve();
+	void open_status();
 	void say_once(bool &said, const std::string &text) const;
 
 	const policy_info &policy_;
@@ -97,6 +99,8 @@ private:
 	std::unique_ptr<plugged> plugged_;
 	std::unique_ptr<netlink::service> service_;
 	std::optional<watch> service_watch_;
+	std::optional<netlink::status_socket> status_; // if there is a folder for it
+	std::optional<watch> status_watch_;
 	std::optional<timer> timer_;
 	bool service_broken_ = false;
 	std::uint64_t retry_at_ = 0; // when a service that could not be started, or broke, is tried again

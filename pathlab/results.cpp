@@ -47,9 +47,9 @@ std::string results_table(const std::vector<replay::run_report> &runs)
 		if (!same_load && !last.empty())
 			rows.emplace_back();
 		last = trace + pace;
-		// mptcpd's own plugin has a policy of its own, so that the decisions of ours cannot be expected of it.
-		const bool own = backend == "mptcpd-stock";
-		stock = stock || own;
+		// What mptcpd decides is only seen as commands that the kernel refuses; its own plugin has a policy of its own.
+		const bool unseen = backend == "mptcpd-stock" || backend == "mptcpd";
+		stock = stock || unseen;
 		// What heard nothing was not fast.
 		const bool heard = line.at("lost_share").at("median") < 1;
 		const auto duration = [&](const char *figure) {
@@ -61,14 +61,13 @@ std::string results_table(const std::vector<replay::run_report> &runs)
 				line.at("tail_delivered").is_null()
 					? "-"
 					: format_share(line.at("tail_delivered").at("median")),
-				own ? "*" : with_spread(line.at("missing_share"), format_share),
+				unseen ? "*" : with_spread(line.at("missing_share"), format_share),
 				duration("latency_p50_ns"), duration("latency_p99_ns"), duration("cpu_ns_per_event")});
 	}
 	std::string text = format_table(rows, 3);
 	if (stock)
-		text += "* sspi, mptcpd's own plugin, opens no subflows; latency: until mptcpd has read the event, "
-			"else until it is "
-			"decided\n";
+		text += "* what mptcpd decides is not seen (sspi, its own plugin, opens no subflows); latency: until mptcpd has "
+			"read the event, else until it is decided\n";
 	return text;
 }
 

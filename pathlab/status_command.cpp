@@ -32,7 +32,8 @@ expected<void> run(const options &asked, context &all)
 		if (all.json)
 			fmt::print("{}\n", status->dump(2));
 		else
-			fmt::print("{}", asked.openmetrics ? netlink::to_openmetrics(*status) : netlink::to_text(*status));
+			fmt::print("{}",
+				   asked.openmetrics ? netlink::to_openmetrics(*status) : netlink::to_text(*status));
 	} catch (const nlohmann::json::exception &) {
 		return fail("the path manager's answer lacks something: does it come from another version?");
 	}

@@ -34,8 +34,8 @@ PM_STAGE(emit_command)
 	command.local = c.local[l];
 	command.remote = c.remote[r];
 }
-PM_INLINE void emit(const pm_namespace &ns, pm_connection &c, const pm_event &event, unsigned place, pm_command_type type,
-		    pm_result &result)
+PM_INLINE void emit(const pm_namespace &ns, pm_connection &c, const pm_event &event, unsigned place,
+		    pm_command_type type, pm_result &result)
 {
 	result.place = static_cast<u8>(place);
 	result.kind = static_cast<u8>(type);

@@ -102,9 +102,10 @@ std::vector<std::uint32_t> not_listed(const snapshot &listed, const manager &kno
 {
 	std::vector<std::uint32_t> tokens;
 	known.for_each([&](const pm_connection &c) {
-		const auto at = std::lower_bound(
-			listed.connections.begin(), listed.connections.end(), c.token,
-			[](const snapshot_connection &one, std::uint32_t token) { return one.token < token; });
+		const auto at = std::lower_bound(listed.connections.begin(), listed.connections.end(), c.token,
+						 [](const snapshot_connection &one, std::uint32_t token) {
+							 return one.token < token;
+						 });
 		if (at == listed.connections.end() || at->token != c.token)
 			tokens.push_back(c.token);
 	});

@@ -14,6 +14,7 @@
 #include <netlink/genl/ctrl.h>
 #include <netlink/genl/genl.h>
 #include <netlink/netlink.h>
+#include <sys/socket.h>
 
 #include "pm-netlink/wire.hpp"
 
@@ -118,6 +119,23 @@ expected<family> ask_family()
 	if (length <= 0)
 		return fail_libnl("got no answer", length);
 	return read_answer(std::as_bytes(std::span(buffer, static_cast<std::size_t>(length))));
+}
+
+bool is_member(int socket, std::uint32_t group) noexcept
+{
+	int domain = 0, protocol = 0;
+	socklen_t size = sizeof domain;
+	if (getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0 || domain != AF_NETLINK)
+		return false;
+	size = sizeof protocol;
+	if (getsockopt(socket, SOL_SOCKET, SO_PROTOCOL, &protocol, &size) != 0 || protocol != NETLINK_GENERIC)
+		return false;
+	std::array<std::uint32_t, 32> groups{}; // a bit for each, counted from 1
+	size = sizeof groups;
+	if (getsockopt(socket, SOL_NETLINK, NETLINK_LIST_MEMBERSHIPS, groups.data(), &size) != 0)
+		return false;
+	const std::uint32_t bit = group - 1;
+	return bit / 32 < groups.size() && (groups[bit / 32] >> bit % 32 & 1);
 }
 
 tl::expected<family, refusal> decode_family(bytes message)

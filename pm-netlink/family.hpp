@@ -20,6 +20,9 @@ struct family {
 // Asks the kernel, in the calling thread's network namespace. Fails if the kernel has no MPTCP.
 [[nodiscard]] expected<family> ask_family();
 
+// Whether a socket, of whatever kind, is a generic netlink one that listens to this group.
+[[nodiscard]] bool is_member(int socket, std::uint32_t group) noexcept;
+
 // Reads a controller's description. `foreign` if it describes another family.
 [[nodiscard]] tl::expected<family, refusal> decode_family(bytes message);
 

@@ -40,9 +40,9 @@ private:
 // Needs CAP_SYS_ADMIN, except for current(); the errors say so.
 class netns {
 public:
-	[[nodiscard]] static expected<netns> create();                      // a new, empty one, loopback up
+	[[nodiscard]] static expected<netns> create(); // a new, empty one, loopback up
 	[[nodiscard]] static expected<netns> open(const std::string &name); // one of `ip netns`
-	[[nodiscard]] static expected<netns> current();                     // the calling thread's
+	[[nodiscard]] static expected<netns> current(); // the calling thread's
 
 	[[nodiscard]] int fd() const noexcept { return fd_.get(); }
 	[[nodiscard]] expected<void> enter() const; // moves the calling thread there

@@ -54,7 +54,8 @@ private:
 	void forget_closed();
 
 	manager &manager_;
-	std::vector<appointment> waiting_; // a heap; one for each waiting connection, and those of some that have closed
+	std::vector<appointment>
+		waiting_; // a heap; one for each waiting connection, and those of some that have closed
 	std::uint64_t retries_ = 0, holds_ = 0;
 };
 

@@ -33,7 +33,8 @@ private:
 	struct hash {
 		std::size_t operator()(const pm_addr &a) const noexcept
 		{
-			return static_cast<std::size_t>((a.half[0] * 0x9e3779b97f4a7c15u ^ a.half[1]) * 0xff51afd7ed558ccdu >> 7);
+			return static_cast<std::size_t>(
+				(a.half[0] * 0x9e3779b97f4a7c15u ^ a.half[1]) * 0xff51afd7ed558ccdu >> 7);
 		}
 	};
 	struct equal {

@@ -82,7 +82,8 @@ public:
 	static expected<name_watch> on(const std::string &name)
 	{
 		descriptor fd(name.empty() ? -1 : ::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
-		if (!name.empty() && (!fd || ::inotify_add_watch(fd.get(), "/run/netns", IN_DELETE | IN_MOVED_FROM) < 0))
+		if (!name.empty() &&
+		    (!fd || ::inotify_add_watch(fd.get(), "/run/netns", IN_DELETE | IN_MOVED_FROM) < 0))
 			return fail_errno(fmt::format("cannot watch the name of network namespace '{}'", name));
 		return name_watch(std::move(fd), name);
 	}
@@ -206,9 +207,12 @@ int parse_and_run(int argc, char **argv)
 		->required();
 	app.add_option("-n,--netns", asked.name, "Name of the network namespace (default: this one)")
 		->check([](const std::string &name) { return std::string{name.empty() ? "a name is needed" : ""}; });
-	app.add_option("--set", asked.assignments, "NAME=VALUE: a setting, on top of those of the file")->allow_extra_args(false);
-	app.add_option("--config", asked.config, "The settings file (default: /etc/pathlab/POLICY.conf, if there is one)");
-	app.add_option("--run-dir", asked.run_folder, "Where the lock and the status socket are (default: /run/pathlab)");
+	app.add_option("--set", asked.assignments, "NAME=VALUE: a setting, on top of those of the file")
+		->allow_extra_args(false);
+	app.add_option("--config", asked.config,
+		       "The settings file (default: /etc/pathlab/POLICY.conf, if there is one)");
+	app.add_option("--run-dir", asked.run_folder,
+		       "Where the lock and the status socket are (default: /run/pathlab)");
 	try {
 		app.parse(argc, argv);
 	} catch (const CLI::Success &said) { // for help, or the version

@@ -115,7 +115,8 @@ public:
 			snapshot_reader reader)
 		: say_(std::move(say)), events_(std::move(events)), commands_(std::move(commands)),
 		  addresses_(std::move(addresses)), reader_(std::move(reader)), policy_(&policy), values_(values),
-		  assignments_(settings.policy), most_connections_(settings.most_connections), manager_(policy, values, settings.most_connections)
+		  assignments_(settings.policy), most_connections_(settings.most_connections),
+		  manager_(policy, values, settings.most_connections)
 	{
 	}
 
@@ -366,7 +367,8 @@ private:
 	void name_interfaces()
 	{
 		const auto values = make_settings(*policy_, assignments_);
-		if (!values || std::equal(std::begin(values->value), std::end(values->value), std::begin(values_.value)))
+		if (!values ||
+		    std::equal(std::begin(values->value), std::end(values->value), std::begin(values_.value)))
 			return;
 		values_ = *values;
 		manager_.change(*policy_, values_, most_connections_);
@@ -548,7 +550,8 @@ expected<std::unique_ptr<service>> service::start(const policy_info &policy, con
 	if (!values)
 		return tl::unexpected(values.error());
 	// Listening comes first: what happens while the rest is set up is not missed.
-	auto events = event_source::open({.buffer_bytes = settings.buffer_bytes, .accept_replay = settings.accept_replay});
+	auto events = event_source::open(
+		{.buffer_bytes = settings.buffer_bytes, .accept_replay = settings.accept_replay});
 	if (!events)
 		return tl::unexpected(events.error());
 	auto commands = commander::open();

@@ -147,7 +147,8 @@ std::string to_text(const json &s)
 		"policy       {}{}, for {} (process {})\n"
 		"connections  {} open, room for {}; subflows: {} established, {} opening, {} closing\n"
 		"addresses    {}\n"
-		"events       {} delivered, {} lost, {} from a foreign sender, {} malformed; buffer {} of {} bytes used\n"
+		"events       {} delivered, {} lost, {} from a foreign sender, {} malformed; buffer {} of {} bytes "
+		"used\n"
 		"handled      {} events, {} about unknown connections, {} with no room for the connection\n"
 		"no room for  {} local addresses, {} remote addresses, {} subflows\n"
 		"resyncs      {} done{}, {} failed; {} connections adopted, {} dropped; the latest took {:.1f} ms\n"
@@ -159,10 +160,10 @@ std::string to_text(const json &s)
 		fmt::join(s.at("local_addresses").get<std::vector<std::string>>(), ", "), number("events", "delivered"),
 		number("events", "lost"), number("events", "foreign_sender"), total(s.at("events").at("malformed")),
 		number("events", "buffer_used"), number("events", "buffer_bytes"), number("handled", "events"),
-		number("handled", "unknown_connection"), number("handled", "table_full"), number("handled", "full_locals"),
-		number("handled", "full_remotes"), number("handled", "full_subflows"), number("resyncs", "done"),
-		s.at("resyncs").at("running").get<bool>() ? " (and one running)" : "", number("resyncs", "failed"),
-		number("resyncs", "adopted"), number("resyncs", "dropped"),
+		number("handled", "unknown_connection"), number("handled", "table_full"),
+		number("handled", "full_locals"), number("handled", "full_remotes"), number("handled", "full_subflows"),
+		number("resyncs", "done"), s.at("resyncs").at("running").get<bool>() ? " (and one running)" : "",
+		number("resyncs", "failed"), number("resyncs", "adopted"), number("resyncs", "dropped"),
 		static_cast<double>(number("resyncs", "last_ns")) / 1e6, number("announcements", "heard"),
 		number("announcements", "missed"), number("announcements", "recovered"),
 		number("announcements", "unrecovered_connections"), number("commands", "sent"),
@@ -173,7 +174,8 @@ std::string to_text(const json &s)
 		out += fmt::format("  refused    {} times: {}{}\n", kind.at("count").get<std::uint64_t>(),
 				   kind.at("error").get<std::string>(), said.empty() ? "" : " (" + said + ")");
 	}
-	return out + fmt::format("patience     {} holds of a busy connection, {} retries after failures, {} connections waiting\n",
+	return out + fmt::format("patience     {} holds of a busy connection, {} retries after failures, {} "
+				 "connections waiting\n",
 				 s.at("holds").get<std::uint64_t>(), number("retries", "done"),
 				 number("retries", "waiting"));
 }
@@ -193,7 +195,8 @@ std::string to_openmetrics(const json &s)
 	metric(out, "connections", "gauge", "MPTCP connections that are managed.", one("connections", "open"));
 	metric(out, "subflows", "gauge", "Their subflows, by state.", several(s.at("subflows"), "state"));
 	metric(out, "events", "counter", "Path-manager events that were read.", one("events", "delivered"));
-	metric(out, "events_lost", "counter", "Events that the kernel dropped for want of buffer.", one("events", "lost"));
+	metric(out, "events_lost", "counter", "Events that the kernel dropped for want of buffer.",
+	       one("events", "lost"));
 	metric(out, "events_foreign", "counter", "Messages whose sender was not the kernel.",
 	       one("events", "foreign_sender"));
 	metric(out, "events_malformed", "counter", "Messages that could not be read, by reason.",
@@ -209,7 +212,8 @@ std::string to_openmetrics(const json &s)
 	metric(out, "resyncs", "counter", "Times that the state was read back.", one("resyncs", "done"));
 	metric(out, "resyncs_failed", "counter", "Times that it could not be.", one("resyncs", "failed"));
 	metric(out, "announcements_heard", "counter", "Addresses that peers announced.", one("announcements", "heard"));
-	metric(out, "announcements_missed", "gauge", "Announcements that no event told of.", one("announcements", "missed"));
+	metric(out, "announcements_missed", "gauge", "Announcements that no event told of.",
+	       one("announcements", "missed"));
 	metric(out, "announcements_recovered", "counter", "Announcements learnt from other connections.",
 	       one("announcements", "recovered"));
 	metric(out, "connections_unrecovered", "gauge", "Connections whose peer may have announced what was missed.",
@@ -217,15 +221,16 @@ std::string to_openmetrics(const json &s)
 	metric(out, "commands", "counter", "Commands sent to the kernel.", one("commands", "sent"));
 	std::vector<sample> refused;
 	for (const json &kind : s.at("commands").at("refused"))
-		refused.push_back({label("error", kind.at("error").get<std::string>()),
-				   kind.at("count").get<std::uint64_t>()});
+		refused.push_back(
+			{label("error", kind.at("error").get<std::string>()), kind.at("count").get<std::uint64_t>()});
 	metric(out, "commands_refused", "counter", "Commands that it refused, by error.", refused);
 	metric(out, "commands_unanswered", "counter", "Commands whose answer was lost.", one("commands", "unanswered"));
 	metric(out, "commands_queued", "gauge", "Commands that wait to be sent.", one("commands", "queued"));
 	metric(out, "holds", "counter", "Times that a connection was held for causing too many commands.",
 	       {{"", s.at("holds").get<std::uint64_t>()}});
 	metric(out, "retries", "counter", "Connections looked at again after failures.", one("retries", "done"));
-	metric(out, "retries_waiting", "gauge", "Connections that wait to be looked at again.", one("retries", "waiting"));
+	metric(out, "retries_waiting", "gauge", "Connections that wait to be looked at again.",
+	       one("retries", "waiting"));
 	return out + "# EOF\n";
 }
 

@@ -49,7 +49,8 @@ struct service_status {
 
 	command_counters commands;
 	std::uint64_t commands_queued = 0;
-	std::uint64_t holds = 0; // times that a connection was made to wait, because it caused too many commands in a second
+	std::uint64_t holds =
+		0; // times that a connection was made to wait, because it caused too many commands in a second
 	std::uint64_t retries = 0; // connections looked at again after failures
 	std::uint64_t retries_waiting = 0;
 };

@@ -25,7 +25,8 @@ expected<sockaddr_un> address_of(const std::string &path)
 	sockaddr_un address{};
 	address.sun_family = AF_UNIX;
 	if (path.size() >= sizeof address.sun_path)
-		return fail(fmt::format("the name of the status socket, {}, is too long: choose a shorter run folder", path));
+		return fail(fmt::format("the name of the status socket, {}, is too long: choose a shorter run folder",
+					path));
 	std::memcpy(address.sun_path, path.data(), path.size());
 	return address;
 }
@@ -61,7 +62,8 @@ void status_socket::answer(const std::function<service_status()> &status) const
 		return;
 	::setsockopt(asking.get(), SOL_SOCKET, SO_SNDBUF, &buffer_bytes, sizeof buffer_bytes);
 	const std::string text = to_json(status()).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-	[[maybe_unused]] const ssize_t sent = ::send(asking.get(), text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+	[[maybe_unused]] const ssize_t sent = ::send(asking.get(), text.data(), text.size(),
+						     MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 expected<nlohmann::json> ask_status(const std::string &run_folder)
@@ -75,8 +77,9 @@ expected<nlohmann::json> ask_status(const std::string &run_folder)
 	const descriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
 	if (!socket || ::connect(socket.get(), reinterpret_cast<const sockaddr *>(&*address), sizeof *address) != 0) {
 		if (errno == ENOENT || errno == ECONNREFUSED)
-			return fail("no path manager of pathlab serves this network namespace: start pm-netlinkd, or name "
-				    "another namespace with -n");
+			return fail(
+				"no path manager of pathlab serves this network namespace: start pm-netlinkd, or name "
+				"another namespace with -n");
 		return fail_errno(fmt::format("cannot ask the path manager at {}", *path));
 	}
 	const timeval patience{5, 0};

@@ -22,11 +22,12 @@ struct path_manager_sysctl {
 
 expected<path_manager_sysctl> find_sysctl()
 {
-	for (const path_manager_sysctl &each :
-	     {path_manager_sysctl{"net.mptcp.path_manager", "userspace"}, path_manager_sysctl{"net.mptcp.pm_type", "1"}})
+	for (const path_manager_sysctl &each : {path_manager_sysctl{"net.mptcp.path_manager", "userspace"},
+						path_manager_sysctl{"net.mptcp.pm_type", "1"}})
 		if (read_sysctl(each.name))
 			return each;
-	return fail("this kernel has no userspace path manager (there is no sysctl net.mptcp.pm_type): Linux 5.19 or newer, "
+	return fail("this kernel has no userspace path manager (there is no sysctl net.mptcp.pm_type): Linux 5.19 or "
+		    "newer, "
 		    "built with CONFIG_MPTCP, is needed");
 }
 
@@ -52,7 +53,8 @@ expected<std::string> namespace_file(const std::string &run_folder, const std::s
 expected<tenure> tenure::begin(const std::string &run_folder)
 {
 	if (::mkdir(run_folder.c_str(), 0755) != 0 && errno != EEXIST)
-		return fail_errno(fmt::format("cannot make the folder {} for the lock of the network namespace", run_folder));
+		return fail_errno(
+			fmt::format("cannot make the folder {} for the lock of the network namespace", run_folder));
 	auto path = namespace_file(run_folder, ".lock");
 	if (!path)
 		return tl::unexpected(path.error());
@@ -61,12 +63,14 @@ expected<tenure> tenure::begin(const std::string &run_folder)
 		if (!lock)
 			return fail_errno(fmt::format("cannot open the lock of the network namespace, {}", *path));
 		if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0)
-			return fail(fmt::format("another path manager of pathlab serves this network namespace (it holds {}): "
-						"stop it first",
-						*path));
+			return fail(fmt::format(
+				"another path manager of pathlab serves this network namespace (it holds {}): "
+				"stop it first",
+				*path));
 		// One that just ended may have removed the file after it was opened here: then this lock is nobody's.
 		struct stat held{}, named{};
-		if (::fstat(lock.get(), &held) != 0 || ::stat(path->c_str(), &named) != 0 || held.st_ino != named.st_ino)
+		if (::fstat(lock.get(), &held) != 0 || ::stat(path->c_str(), &named) != 0 ||
+		    held.st_ino != named.st_ino)
 			continue;
 		tenure made(std::move(lock), std::move(*path));
 		if (auto done = made.switch_over(); !done) {
@@ -93,8 +97,9 @@ expected<void> tenure::switch_over()
 		before_ = *now;
 	}
 	if (auto set = write_sysctl(sysctl->name, sysctl->userspace); !set)
-		return fail(set.error().text + ": switching to the userspace path manager takes root, or CAP_NET_ADMIN in "
-					       "the network namespace");
+		return fail(set.error().text +
+			    ": switching to the userspace path manager takes root, or CAP_NET_ADMIN in "
+			    "the network namespace");
 	return {};
 }
 

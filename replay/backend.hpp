@@ -41,8 +41,8 @@ struct due_event {
 struct backend_report {
 	std::uint64_t delivered = 0;
 	std::uint64_t tail_delivered = 0;
-	std::map<std::string, std::uint64_t> lost; // stage: socket, unread, refused, table
-	histogram latency; // of the load, from due to decided; mptcpd-stock: to read
+	std::map<std::string, std::uint64_t> lost; // stage: socket, unread, refused, table, overrun (before a takeover)
+	histogram latency; // of the load, from due to decided; mptcpd and mptcpd-stock: to read
 	std::uint64_t cpu_ns = 0; // of the consumer, over the load
 	std::optional<decision_log> decisions;
 	std::uint64_t uncompared_decisions = 0; // without a log: how many commands were made
@@ -76,5 +76,6 @@ std::unique_ptr<backend> make_native_backend(const backend_options &options);
 std::unique_ptr<backend> make_bpf_backend(const backend_options &options);
 std::unique_ptr<backend> make_netlink_backend(const backend_options &options);
 std::unique_ptr<backend> make_mptcpd_stock_backend(const backend_options &options);
+std::unique_ptr<backend> make_mptcpd_backend(const backend_options &options);
 
 } // namespace pm::replay

@@ -1,29 +1,39 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
-// The backend `mptcpd-stock`: the packaged mptcpd, unmodified, with its own plugin `sspi`, takes the events for the
-// kernel's. What it has read is seen from outside, on a copy of its socket: the kernel says after each event whether it
-// was dropped, and how much of what was not is still in the queue. What it does with an event cannot be seen; that it
-// commands something can, because the kernel refuses commands about connections that do not exist.
+// The backends `mptcpd-stock` and `mptcpd`: the packaged mptcpd, unmodified, with its own plugin `sspi` or with ours, takes
+// the events for the kernel's. What it has read is seen from outside, on a copy of its socket: the kernel says after each
+// event whether it was dropped, and how much of what was not is still in the queue. What it does with an event cannot be
+// seen; that it commands something can, because the kernel refuses commands about connections that do not exist.
+//
+// Our plugin takes over once mptcpd's socket has overrun: it opens a socket of its own, then leaves the group with
+// mptcpd's. What became of an event is then told by the one socket for those sent before, by the other one, whose reader
+// counts, for all since; together they are what was sent.
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <deque>
+#include <filesystem>
+#include <fstream>
 #include <optional>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "pm-bpf/refusals.hpp"
 #include "pm-netlink/event_source.hpp"
+#include "pm-netlink/socket_memory.hpp"
+#include "pm-netlink/status_socket.hpp"
 #include "replay/backend.hpp"
 #include "replay/child.hpp"
 #include "replay/clock.hpp"
 #include "replay/group_sender.hpp"
 #include "replay/links.hpp"
-#include "replay/socket_memory.hpp"
 
 namespace pm::replay {
+
+namespace fs = std::filesystem;
 
 namespace {
 
@@ -59,8 +69,52 @@ private:
 	std::array<std::uint32_t, netlink::max_message / 4 + 1> by_length_{};
 };
 
-class mptcpd_stock_backend : public backend {
+// The folder with our plugins: of the build that this program is part of, or where they were installed.
+std::string plugin_folder(std::string_view policy)
+{
+	std::error_code ignored;
+	const fs::path built = fs::read_symlink("/proc/self/exe", ignored).parent_path() / "../mptcpd-plugin";
+	return fs::exists(built / fmt::format("{}.so", policy), ignored) ? built.string() : PATHLAB_PLUGIN_FOLDER;
+}
+
+// The settings of our plugin in a folder of their own, which is also where it says what it does.
+class plugin_settings {
 public:
+	static expected<plugin_settings> write(const backend_options &options)
+	{
+		char folder[] = "/tmp/pathlab-mptcpd-XXXXXX";
+		if (!mkdtemp(folder))
+			return fail_errno("cannot make a folder for the settings of the mptcpd plugin");
+		plugin_settings made(folder);
+		std::ofstream file(fmt::format("{}/{}.conf", made.folder_, options.policy->name));
+		for (std::size_t i = 0; i < options.policy->settings.size(); ++i)
+			file << options.policy->settings[i].name << " = " << options.settings.value[i] << '\n';
+		file << "buffer = " << options.buffer_bytes << "\nconnections = " << options.most_connections
+		     << "\naccept-replay = yes\n";
+		if (!file.flush())
+			return fail(
+				fmt::format("cannot write the settings of the mptcpd plugin into {}", made.folder_));
+		return made;
+	}
+	plugin_settings(plugin_settings &&other) noexcept : folder_(std::exchange(other.folder_, {})) {}
+	~plugin_settings()
+	{
+		std::error_code ignored;
+		if (!folder_.empty())
+			fs::remove_all(folder_, ignored);
+	}
+	const std::string &folder() const noexcept { return folder_; }
+
+private:
+	explicit plugin_settings(std::string folder) : folder_(std::move(folder)) {}
+	std::string folder_;
+};
+
+class mptcpd_backend : public backend {
+public:
+	// Without options: the plugin that comes with mptcpd.
+	explicit mptcpd_backend(std::optional<backend_options> ours) : ours_(std::move(ours)) {}
+
 	expected<void> start() override
 	{
 		if (access(daemon_path, X_OK) != 0)
@@ -78,7 +132,7 @@ public:
 			return tl::unexpected(here.error());
 		if (auto set = here->set_sysctl("net.mptcp.pm_type", "1"); !set) // else it warns, and manages nothing
 			return set;
-		auto daemon = child::start({daemon_path, "--load-plugins=sspi", "--path-manager=sspi"}, receiving_cpu);
+		auto daemon = ours_ ? start_with_ours() : start_with({}, "sspi");
 		if (!daemon)
 			return tl::unexpected(daemon.error());
 		daemon_.emplace(std::move(*daemon));
@@ -123,6 +177,8 @@ public:
 		if (auto sent = sender_->send(events); !sent)
 			return sent;
 		const socket_memory memory = memory_of(socket_.get());
+		if (ours_ && !taken_over_ && !netlink::is_member(socket_.get(), sender_->family().events_group))
+			return note_takeover(events);
 		const std::size_t dropped = std::min<std::size_t>(memory.drops - drops_, events.size());
 		drops_ = memory.drops;
 		dropped_ += dropped;
@@ -144,9 +200,15 @@ public:
 
 	void look_around() override { note_what_was_read(memory_of(socket_.get()).queued_bytes); }
 
-	// Its socket runs empty, or it reads nothing for a fifth of a second.
+	// Its socket runs empty, or it reads nothing for a fifth of a second. After an overrun our plugin takes over first,
+	// within a second.
 	expected<void> settle() override
 	{
+		for (const std::uint64_t begun = now_ns();
+		     ours_ && dropped_ > 0 && !taken_over_ && now_ns() - begun < 2'000'000'000; usleep(1000))
+			if (!netlink::is_member(socket_.get(), sender_->family().events_group))
+				if (auto noted = note_takeover({}); !noted)
+					return noted;
 		std::uint64_t moved = now_ns();
 		for (std::size_t last = SIZE_MAX; now_ns() - moved < 200'000'000;) {
 			look_around();
@@ -168,6 +230,13 @@ public:
 			return fail(
 				"mptcpd ended during the replay; its own log may say why (run it in the foreground)");
 		report_.uncompared_decisions = refusals_->count() - refused_before_;
+		std::optional<nlohmann::json> status;
+		if (taken_over_) {
+			auto asked = netlink::ask_status(settings_->folder());
+			if (!asked)
+				return tl::unexpected(asked.error());
+			status = std::move(*asked);
+		}
 		daemon_->pause();
 		usleep(1000); // a stopped process may still be inside its last system call
 		look_around();
@@ -175,6 +244,10 @@ public:
 		if (!unread)
 			return tl::unexpected(unread.error());
 		const auto [all, of_tail, answers] = *unread;
+		report_.lost["unread"] = all;
+		report_.tail_delivered = tail_emitted_ - tail_dropped_ - of_tail;
+		if (status)
+			return account_for_both(status->at("events"), all);
 		// Two accounts of the same: what the kernel charges the queue for, and what is in it. Answers to mptcpd's own
 		// commands are charged too, at most like an event or two.
 		if (queue_.size() < all || queue_.size() > all + 2 * answers)
@@ -183,9 +256,7 @@ public:
 						"but the kernel charges it for {} events",
 						all, answers, queue_.size()));
 		report_.lost["socket"] = dropped_;
-		report_.lost["unread"] = all;
 		report_.delivered = emitted_ - dropped_ - all;
-		report_.tail_delivered = tail_emitted_ - tail_dropped_ - of_tail;
 		return std::move(report_);
 	}
 
@@ -195,6 +266,83 @@ private:
 		std::uint32_t charge;
 		bool tail;
 	};
+
+	// In this namespace, with what it reads from the environment.
+	expected<child> start_with(const std::string &folder, std::string_view plugin)
+	{
+		std::vector<std::string> command{daemon_path, fmt::format("--load-plugins={}", plugin),
+						 fmt::format("--path-manager={}", plugin)};
+		if (!folder.empty())
+			command.push_back("--plugin-dir=" + folder);
+		return child::start(command, receiving_cpu);
+	}
+
+	expected<child> start_with_ours()
+	{
+		auto settings = plugin_settings::write(*ours_);
+		if (!settings)
+			return tl::unexpected(settings.error());
+		settings_.emplace(std::move(*settings));
+		const std::string folder = plugin_folder(ours_->policy->name);
+		if (access(fmt::format("{}/{}.so", folder, ours_->policy->name).c_str(), R_OK) != 0)
+			return fail(fmt::format(
+				"there is no mptcpd plugin of policy {} in {}: build with libmptcpd3-dev and "
+				"libell-dev installed",
+				ours_->policy->name, folder));
+		for (const char *name : {"PATHLAB_CONFIG_DIR", "PATHLAB_RUN_DIR"})
+			setenv(name, settings_->folder().c_str(), 1);
+		auto started = start_with(folder, ours_->policy->name);
+		for (const char *name : {"PATHLAB_CONFIG_DIR", "PATHLAB_RUN_DIR"})
+			unsetenv(name);
+		return started;
+	}
+
+	// mptcpd's socket has left the group, somewhere among the `latest` events that were sent. None of them got into it: it
+	// was full, and nobody read it. What is in it stays unread.
+	expected<void> note_takeover(std::span<due_event> latest)
+	{
+		taken_over_ = true;
+		const auto unread = count_unread();
+		if (!unread)
+			return tl::unexpected(unread.error());
+		read_before_ = emitted_ - dropped_ - unread->events;
+		tail_dropped_ += unread->of_tail;
+		queue_.clear();
+		auto found = daemon_->socket_in_group(sender_->family().events_group);
+		if (!found || !*found)
+			return found ? fail("our plugin has left mptcpd's socket, but has none of its own")
+				     : tl::unexpected(found.error());
+		socket_ = std::move(*found);
+		const socket_memory memory = memory_of(socket_.get());
+		drops_ = memory.drops;
+		queued_bytes_ = memory.queued_bytes;
+		queue_.push_back({0, memory.queued_bytes, true}); // how much of `latest` that is, its reader will say
+		emitted_ += latest.size();
+		for (const due_event &event : latest)
+			tail_emitted_ += event.tail;
+		return {};
+	}
+
+	// `events`: what our reader counted. All that reached the group since it joined, it has counted or left unread.
+	expected<backend_report> account_for_both(const nlohmann::json &events, std::uint64_t unread)
+	{
+		const auto heard = events.at("delivered").get<std::uint64_t>(),
+			   lost = events.at("lost").get<std::uint64_t>();
+		std::uint64_t malformed = 0;
+		for (const auto &count : events.at("malformed"))
+			malformed += count.get<std::uint64_t>();
+		const std::uint64_t after = heard + lost + malformed + unread;
+		if (after + read_before_ > emitted_)
+			return fail(fmt::format(
+				"the sums of the run do not close: {} events were sent, but {} were read before "
+				"the plugin took over and {} reached it afterwards",
+				emitted_, read_before_, after));
+		report_.lost["overrun"] = emitted_ - after - read_before_;
+		report_.lost["socket"] = lost;
+		report_.lost["refused"] = malformed;
+		report_.delivered = read_before_ + heard;
+		return std::move(report_);
+	}
 
 	// A link that stands for interface number `ifindex` of the trace.
 	expected<std::string> link_of(std::uint32_t ifindex, links &here)
@@ -273,6 +421,10 @@ private:
 		return left;
 	}
 
+	std::optional<backend_options> ours_;
+	std::optional<plugin_settings> settings_;
+	bool taken_over_ = false;
+	std::uint64_t read_before_ = 0; // by mptcpd's own reader, before our plugin took over
 	charges charges_;
 	std::optional<group_sender> sender_;
 	std::optional<child> daemon_;
@@ -292,7 +444,12 @@ private:
 
 std::unique_ptr<backend> make_mptcpd_stock_backend(const backend_options &)
 {
-	return std::make_unique<mptcpd_stock_backend>();
+	return std::make_unique<mptcpd_backend>(std::nullopt);
+}
+
+std::unique_ptr<backend> make_mptcpd_backend(const backend_options &options)
+{
+	return std::make_unique<mptcpd_backend>(options);
 }
 
 } // namespace pm::replay

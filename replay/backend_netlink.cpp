@@ -15,7 +15,7 @@
 #include "replay/backend.hpp"
 #include "replay/clock.hpp"
 #include "replay/group_sender.hpp"
-#include "replay/socket_memory.hpp"
+#include "pm-netlink/socket_memory.hpp"
 
 namespace pm::replay {
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 #include "replay/child.hpp"
 
-#include <array>
 #include <cerrno>
 #include <csignal>
 #include <filesystem>
@@ -9,13 +8,13 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <linux/netlink.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "pm-netlink/family.hpp"
 #include "replay/clock.hpp"
 
 namespace pm::replay {
@@ -35,23 +34,6 @@ namespace {
 		stay_on_cpu(*cpu);
 	execv(arguments[0], arguments);
 	_exit(127);
-}
-
-bool in_group(int socket, std::uint32_t group)
-{
-	int domain = 0, protocol = 0;
-	socklen_t size = sizeof domain;
-	if (getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0 || domain != AF_NETLINK)
-		return false;
-	size = sizeof protocol;
-	if (getsockopt(socket, SOL_SOCKET, SO_PROTOCOL, &protocol, &size) != 0 || protocol != NETLINK_GENERIC)
-		return false;
-	std::array<std::uint32_t, 32> groups{}; // a bit for each, counted from 1
-	size = sizeof groups;
-	if (getsockopt(socket, SOL_NETLINK, NETLINK_LIST_MEMBERSHIPS, groups.data(), &size) != 0)
-		return false;
-	const std::uint32_t bit = group - 1;
-	return bit / 32 < groups.size() && (groups[bit / 32] >> bit % 32 & 1);
 }
 
 } // namespace
@@ -116,7 +98,7 @@ expected<descriptor> child::socket_in_group(std::uint32_t group) const
 		if (!copy && errno == EPERM)
 			return fail(
 				"cannot look into the sockets of a child process: run as root, or with CAP_SYS_PTRACE");
-		if (copy && in_group(copy.get(), group))
+		if (copy && netlink::is_member(copy.get(), group))
 			return copy;
 	}
 	return descriptor{};

@@ -26,7 +26,7 @@
 #include "pm-core/address.hpp"
 #include "pm-netlink/event_source.hpp"
 #include "replay/clock.hpp"
-#include "replay/socket_memory.hpp"
+#include "pm-netlink/socket_memory.hpp"
 #include "replay/trace.hpp"
 
 namespace pm::replay {

@@ -9,7 +9,7 @@
 #include <linux/sock_diag.h>
 #include <sys/socket.h>
 
-namespace pm::replay {
+namespace pm {
 
 struct socket_memory {
 	std::uint32_t queued_bytes = 0;  // charged for what is in the receive queue
@@ -25,4 +25,4 @@ struct socket_memory {
 	return {memory[SK_MEMINFO_RMEM_ALLOC], memory[SK_MEMINFO_DROPS]};
 }
 
-} // namespace pm::replay
+} // namespace pm
