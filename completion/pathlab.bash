@@ -7,7 +7,7 @@
 _pathlab()
 {
 	local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command='' i
-	local backends='mptcpd-stock netlink bpf native'
+	local backends='mptcpd-stock mptcpd netlink bpf native'
 	local shapes='poisson burst flash-crowd flapping mobility'
 
 	# Options in front of the command take no values.
@@ -20,11 +20,11 @@ _pathlab()
 
 	COMPREPLY=()
 	case $command:$previous in
-	record:-n | record:--netns)
+	record:-n | record:--netns | status:-n | status:--netns)
 		mapfile -t COMPREPLY < <(compgen -W "$(ip netns list 2>/dev/null | cut -d' ' -f1)" -- "$word")
 		return
 		;;
-	compare:-o | compare:--output)
+	compare:-o | compare:--output | status:--run-dir)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -d -- "$word")
 		return
@@ -35,11 +35,11 @@ _pathlab()
 		return
 		;;
 	*:--policy)
-		mapfile -t COMPREPLY < <(compgen -W "$(pathlab policies 2>/dev/null | sed -n 's/^\([a-z][a-z0-9_]*\):.*/\1/p')" -- "$word")
+		mapfile -t COMPREPLY < <(compgen -W "$(pathlab policies 2>/dev/null | sed -n 's/^\([a-z][a-z0-9_-]*\):.*/\1/p')" -- "$word")
 		return
 		;;
 	*:--set)
-		mapfile -t COMPREPLY < <(compgen -W "$(pathlab policies 2>/dev/null | sed -n 's/^ *\([a-z][a-z0-9_]*=\).*/\1/p')" -- "$word")
+		mapfile -t COMPREPLY < <(compgen -W "$(pathlab policies 2>/dev/null | sed -n 's/^ *\([a-z][a-z0-9_-]*=\).*/\1/p')" -- "$word")
 		compopt -o nospace
 		return
 		;;
@@ -68,12 +68,13 @@ _pathlab()
 	case $command in
 	'')
 		options+=' -V --version'
-		[[ $word == -* ]] || options='policies record generate show replay compare'
+		[[ $word == -* ]] || options='policies record generate show replay compare status'
 		;;
 	record) options+=' -n --netns -d --duration -o --output --buffer' ;;
 	generate) options+=' --shape --connections --rate --seed -o --output' ;;
 	replay) options+=' --through --policy --set --rate --speed --repeat --tail --buffer' ;;
 	compare) options+=' --quick -o --output --policy --set --buffer' ;;
+	status) options+=' -n --netns --openmetrics --run-dir' ;;
 	esac
 
 	if [[ $word != -* && ($command == show || $command == replay) ]]; then

@@ -40,23 +40,31 @@ struct options {
 // A line for the journal or the terminal.
 void say(const std::string &text) { fmt::print(stderr, "pm-netlinkd: {}\n", text); }
 
-// Tells the service manager, if there is one. The protocol is one datagram (sd_notify(3)).
-void notify(const std::string &state)
-{
-	const char *path = std::getenv("NOTIFY_SOCKET");
-	sockaddr_un address{};
-	address.sun_family = AF_UNIX;
-	const std::string name = path ? path : "";
-	if (name.empty() || name.size() >= sizeof address.sun_path)
-		return;
-	name.copy(address.sun_path, name.size());
-	if (name[0] == '@')
-		address.sun_path[0] = '\0'; // an abstract one
-	const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());
-	const descriptor socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-	::sendto(socket.get(), state.data(), state.size(), MSG_NOSIGNAL, reinterpret_cast<const sockaddr *>(&address),
-		 length);
-}
+// The service manager, if there is one. The protocol is one datagram (sd_notify(3)).
+class service_manager {
+public:
+	// Before another network namespace is entered: the name of the socket may be one of this one.
+	service_manager()
+	{
+		const char *path = std::getenv("NOTIFY_SOCKET");
+		sockaddr_un address{};
+		address.sun_family = AF_UNIX;
+		const std::string name = path ? path : "";
+		if (name.empty() || name.size() >= sizeof address.sun_path)
+			return;
+		name.copy(address.sun_path, name.size());
+		if (name[0] == '@')
+			address.sun_path[0] = '\0'; // an abstract one
+		const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());
+		descriptor socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+		if (::connect(socket.get(), reinterpret_cast<const sockaddr *>(&address), length) == 0)
+			socket_ = std::move(socket);
+	}
+	void tell(const std::string &state) const { ::send(socket_.get(), state.data(), state.size(), MSG_NOSIGNAL); }
+
+private:
+	descriptor socket_;
+};
 
 // The settings file, if there is one or one was asked for, and the command line on top.
 expected<manager_settings> read_settings(const options &asked, const policy_info &policy)
@@ -115,18 +123,18 @@ expected<descriptor> catch_signals()
 	return fd;
 }
 
-void reload(const options &asked, const policy_info &policy, service &serving)
+void reload(const options &asked, const policy_info &policy, service &serving, const service_manager &told)
 {
-	notify("RELOADING=1");
+	told.tell("RELOADING=1");
 	const auto settings = read_settings(asked, policy);
 	const auto done = settings ? serving.change(policy, *settings) : tl::unexpected(settings.error());
 	say(done ? "took over the settings" : done.error().text + "; the settings are what they were");
-	notify("READY=1");
+	told.tell("READY=1");
 }
 
 // Until told to end. An error is what it could not go on after.
 expected<void> serve(const options &asked, const policy_info &policy, service &serving, const status_socket &status,
-		     const descriptor &signals, const name_watch &name)
+		     const descriptor &signals, const name_watch &name, const service_manager &told)
 {
 	pollfd waiting[] = {{serving.fd(), POLLIN, 0},
 			    {signals.get(), POLLIN, 0},
@@ -149,7 +157,7 @@ expected<void> serve(const options &asked, const policy_info &policy, service &s
 		if (signal.ssi_signo == SIGUSR1)
 			serving.ask_for_resync();
 		else if (signal.ssi_signo == SIGHUP)
-			reload(asked, policy, serving);
+			reload(asked, policy, serving, told);
 		else
 			return {};
 	}
@@ -163,16 +171,16 @@ expected<void> run(const options &asked)
 	const auto signals = catch_signals(); // from here on an end is an orderly one
 	if (!signals)
 		return tl::unexpected(signals.error());
+	const service_manager told;
+	const auto where = asked.name.empty() ? netns::current() : netns::open(asked.name);
+	if (!where)
+		return tl::unexpected(where.error());
 	const auto name = name_watch::on(asked.name);
 	if (!name)
 		return tl::unexpected(name.error());
-	if (!asked.name.empty()) {
-		const auto where = netns::open(asked.name);
-		if (!where)
-			return tl::unexpected(where.error());
+	if (!asked.name.empty())
 		if (auto entered = where->enter(); !entered)
 			return entered;
-	}
 	const auto settings = read_settings(asked, **policy); // an interface's name means one of this namespace
 	if (!settings)
 		return tl::unexpected(settings.error());
@@ -191,9 +199,9 @@ expected<void> run(const options &asked)
 		return leave(tl::unexpected(status.error()));
 	if (auto dropped = keep_only_net_admin(); !dropped)
 		return leave(std::move(dropped));
-	notify("READY=1\nSTATUS=managing paths: " + asked.policy);
-	auto served = serve(asked, **policy, **serving, *status, *signals, *name);
-	notify("STOPPING=1");
+	told.tell("READY=1\nSTATUS=managing paths: " + asked.policy);
+	auto served = serve(asked, **policy, **serving, *status, *signals, *name, told);
+	told.tell("STOPPING=1");
 	return leave(std::move(served));
 }
 

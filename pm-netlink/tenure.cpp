@@ -73,8 +73,9 @@ expected<tenure> tenure::begin(const std::string &run_folder)
 		    held.st_ino != named.st_ino)
 			continue;
 		tenure made(std::move(lock), std::move(*path));
+		const bool is_new = read_all(made.lock_.get()).empty();
 		if (auto done = made.switch_over(); !done) {
-			if (made.before_.empty())
+			if (is_new) // otherwise a killed one still has something to be restored
 				::unlink(made.path_.c_str());
 			return tl::unexpected(done.error());
 		}

@@ -190,7 +190,7 @@ TEST_F(bad_input, a_file_that_is_no_trace)
 // A trace is read as it is played, so that the end is not known at the beginning.
 TEST_F(bad_input, a_truncated_trace)
 {
-	for (const char *backend : {"mptcpd-stock", "netlink", "bpf", "native"})
+	for (const char *backend : {"mptcpd-stock", "mptcpd", "netlink", "bpf", "native"})
 		fails({"replay", "truncated", "--through", backend, "--policy", "fullmesh", "--rate", "max"}, failed,
 		      "incomplete");
 	outcome shown = pathlab({"show", "truncated"});
@@ -248,7 +248,7 @@ TEST_F(bad_input, a_standard_output_that_takes_nothing)
 TEST_F(bad_input, no_privilege)
 {
 	const manner nobody{.as_nobody = true, .out = "", .mounts = ""};
-	for (const char *backend : {"mptcpd-stock", "netlink", "bpf", "native"})
+	for (const char *backend : {"mptcpd-stock", "mptcpd", "netlink", "bpf", "native"})
 		fails(through(backend), failed, "root", nobody);
 	fails({"compare", "--quick", "-o", "new"}, failed, "root", nobody);
 	fails({"record", "-d", "0.1", "-o", "new"}, failed, "root", nobody);

@@ -21,6 +21,9 @@
 #ifndef PATHLAB_PROGRAM
 #define PATHLAB_PROGRAM "pathlab/pathlab"
 #endif
+#ifndef PATHLAB_DAEMON
+#define PATHLAB_DAEMON "pm-netlink/pm-netlinkd"
+#endif
 #ifndef PATHLAB_SOURCE
 #define PATHLAB_SOURCE "."
 #endif
@@ -88,6 +91,7 @@ words with_mounts(const std::string &mounts, const words &command)
 } // namespace
 
 std::string program() { return from_environment("PATHLAB", PATHLAB_PROGRAM); }
+std::string daemon_program() { return from_environment("PATHLAB_DAEMON", PATHLAB_DAEMON); }
 std::string source_file(const std::string &name)
 {
 	return from_environment("PATHLAB_SOURCE", PATHLAB_SOURCE) + '/' + name;

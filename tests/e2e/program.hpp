@@ -19,6 +19,8 @@ using words = std::vector<std::string>;
 
 // The program under test; PATHLAB in the environment overrides where the build has put it.
 [[nodiscard]] std::string program();
+// The daemon under test, pm-netlinkd; PATHLAB_DAEMON in the environment overrides where the build has put it.
+[[nodiscard]] std::string daemon_program();
 // A file of the sources; PATHLAB_SOURCE in the environment overrides where they are.
 [[nodiscard]] std::string source_file(const std::string &name);
 

@@ -55,13 +55,13 @@ TEST_F(replay, a_calm_load_is_lost_by_no_backend)
 {
 	generate("trace", 60);
 	const json runs = run(
-		{"--through", "mptcpd-stock,netlink,bpf,native", "--policy", "fullmesh", "--rate", "500"});
-	ASSERT_EQ(runs.size(), 4u);
+		{"--through", "mptcpd-stock,mptcpd,netlink,bpf,native", "--policy", "fullmesh", "--rate", "500"});
+	ASSERT_EQ(runs.size(), 5u);
 	for (const json &each : runs) {
 		EXPECT_EQ(each.at("pace"), (json{{"rate", 500}}));
 		EXPECT_EQ(lost(each), 0u) << each.at("backend");
 		EXPECT_EQ(each.at("tail_delivered"), 1) << each.at("backend");
-		if (each.at("backend") != "mptcpd-stock")
+		if (!each.at("backend").get<std::string>().starts_with("mptcpd"))
 			expect_all_decided(each);
 	}
 }
@@ -73,6 +73,16 @@ TEST_F(replay, stock_mptcpd_is_deaf_after_an_overrun)
 	EXPECT_GE(runs.at(0).at("emitted"), many_events);
 	EXPECT_GT(runs.at(0).at("lost").at("socket"), 0);
 	EXPECT_EQ(runs.at(0).at("tail_delivered"), 0);
+}
+
+TEST_F(replay, mptcpd_with_our_plugin_hears_again_after_an_overrun)
+{
+	generate("trace", many_connections, "burst");
+	const json run_of_it =
+		run({"--through", "mptcpd", "--policy", "fullmesh", "--rate", "max", "--buffer", "65536"}).at(0);
+	EXPECT_GT(run_of_it.at("lost").at("overrun"), 0);
+	EXPECT_EQ(run_of_it.at("tail_delivered"), 1);
+	expect_adds_up(run_of_it);
 }
 
 TEST_F(replay, our_reader_with_too_small_a_buffer_loses_and_still_hears)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
-// The words of the command line are the same everywhere: in the program's own help, in the man page and in the
-// completion. None of them is right by itself; the program's is what the others are held against.
+// The words of the command lines are the same everywhere: in the programs' own help, in the man pages and in the
+// completions. None of them is right by itself; the programs' are what the others are held against.
+#include <cstring>
 #include <map>
 #include <regex>
 
@@ -89,7 +90,7 @@ protected:
 
 TEST_F(words_of_pathlab, help_and_version_are_printed_and_succeed)
 {
-	EXPECT_EQ(commands_, (words{"policies", "record", "generate", "show", "replay", "compare"}));
+	EXPECT_EQ(commands_, (words{"policies", "record", "generate", "show", "replay", "compare", "status"}));
 	EXPECT_EQ(options_[""], (names{"-h", "--help", "-j", "--json", "-V", "--version"}));
 	EXPECT_TRUE(std::regex_match(succeed({"-V"}), std::regex{"pathlab [0-9]+\\.[0-9]+\\.[0-9]+\\S*\n"}));
 	EXPECT_EQ(succeed({"--version"}), succeed({"-V"}));
@@ -106,9 +107,9 @@ TEST_F(words_of_pathlab, help_and_version_are_printed_and_succeed)
 // ---- the man page ----
 
 // Its source, as plain text: without fonts and quotes.
-std::string man_page()
+std::string man_page(const std::string &name = "pathlab")
 {
-	std::string text = read_file(source_file("man/pathlab.8"));
+	std::string text = read_file(source_file("man/" + name + ".8"));
 	text = std::regex_replace(text, std::regex{"\\\\f[BIR]"}, "");
 	text = std::regex_replace(text, std::regex{"\\\\-"}, "-");
 	return std::regex_replace(text, std::regex{"\""}, "");
@@ -130,11 +131,11 @@ words section(const std::string &text, const std::string &from, const words &end
 }
 
 // In an options section, an option's names stand behind .TP.
-names options_of_section(const std::string &text, const std::string &name)
+names options_of_section(const std::string &text, const std::string &heading)
 {
 	names all;
 	std::string before;
-	for (const std::string &line : section(text, ".SS " + name, {".SS", ".SH"})) {
+	for (const std::string &line : section(text, heading, {".SS", ".SH"})) {
 		if (before == ".TP")
 			all.merge(options_in(line.substr(line.find(' '))));
 		before = line;
@@ -146,9 +147,9 @@ TEST_F(words_of_pathlab, the_man_page_has_every_option_and_no_other)
 {
 	const std::string page = man_page();
 	ASSERT_FALSE(page.empty()) << source_file("man/pathlab.8");
-	EXPECT_EQ(options_of_section(page, "All commands"), options_[""]);
+	EXPECT_EQ(options_of_section(page, ".SS All commands"), options_[""]);
 	for (const std::string &each : commands_)
-		EXPECT_EQ(options_of_section(page, each), without(options_[each], common)) << each;
+		EXPECT_EQ(options_of_section(page, ".SS " + each), without(options_[each], common)) << each;
 }
 
 TEST_F(words_of_pathlab, the_man_page_has_every_command)
@@ -205,19 +206,32 @@ TEST_F(words_of_pathlab, the_man_page_has_every_shape_backend_and_exit_status)
 
 class completion : public words_of_pathlab {
 protected:
-	// What is offered for the last of these words.
-	names offered(const words &line) const
+	// What is offered for the last of these words behind the name of the program.
+	names offered(const words &line, const std::string &of = "pathlab") const
 	{
 		const char *script = R"(compopt() { :; }
-			. "$1"; shift
-			COMP_WORDS=(pathlab "$@"); COMP_CWORD=$#
-			_pathlab; printf '%s\n' "${COMPREPLY[@]}")";
-		words all{"/bin/bash", "-c", script, "bash", source_file("completion/pathlab.bash")};
+			. "$1"; program=$2; shift 2
+			COMP_WORDS=("$program" "$@"); COMP_CWORD=$#
+			"_${program//-/_}"; printf '%s\n' "${COMPREPLY[@]}")";
+		words all{"/bin/bash", "-c", script, "bash", source_file("completion/" + of + ".bash"), of};
 		all.insert(all.end(), line.begin(), line.end());
 		const outcome done = process{all, folder()}.wait();
 		EXPECT_EQ(done.err, "");
 		const words lines = lines_of(done.out);
 		return without({lines.begin(), lines.end()}, {""});
+	}
+
+	// The settings with '=' behind them.
+	std::pair<names, names> policies_and_settings() const
+	{
+		names policies, settings;
+		const auto list = nlohmann::json::parse(succeed({"policies", "-j"}));
+		for (const auto &policy : list.at("policies")) {
+			policies.insert(policy.at("name"));
+			for (const auto &setting : policy.at("settings"))
+				settings.insert(setting.at("name").get<std::string>() + '=');
+		}
+		return {policies, settings};
 	}
 
 	// It asks `pathlab`, wherever that is.
@@ -252,18 +266,12 @@ TEST_F(completion, offers_the_names_that_options_take)
 	EXPECT_EQ(offered({"generate", "--shape", ""}), shapes());
 	EXPECT_EQ(offered({"replay", "--through", ""}), backends());
 	EXPECT_EQ(shapes().size(), 5u);
-	EXPECT_EQ(backends().size(), 4u);
+	EXPECT_EQ(backends().size(), 5u);
 	EXPECT_EQ(offered({"replay", "--through", "bpf,na"}), names{"bpf,native"});
 	EXPECT_EQ(offered({"replay", "file", "--rate", ""}), names{"max"});
 	EXPECT_EQ(offered({"generate", "--rate", ""}), names{}) << "max is no rate of connections";
 
-	names policies, settings;
-	const auto list = nlohmann::json::parse(succeed({"policies", "-j"}));
-	for (const auto &policy : list.at("policies")) {
-		policies.insert(policy.at("name"));
-		for (const auto &setting : policy.at("settings"))
-			settings.insert(setting.at("name").get<std::string>() + '=');
-	}
+	const auto [policies, settings] = policies_and_settings();
 	EXPECT_EQ(offered({"replay", "--policy", ""}), policies);
 	EXPECT_EQ(offered({"compare", "--set", ""}), settings);
 }
@@ -275,7 +283,82 @@ TEST_F(completion, offers_files_and_namespaces)
 	     {words{"show", ""}, {"replay", "tr"}, {"record", "-o", "t"}, {"generate", "--output", ""}})
 		EXPECT_EQ(offered(line), names{"trace"});
 	for (const char *option : {"-n", "--netns"})
-		EXPECT_EQ(offered({"record", option, ""}), named_namespaces());
+		for (const char *of : {"record", "status"})
+			EXPECT_EQ(offered({of, option, ""}), named_namespaces());
+}
+
+// ---- pm-netlinkd ----
+
+class words_of_pm_netlinkd : public completion {
+protected:
+	outcome daemon(words arguments) const
+	{
+		arguments.insert(arguments.begin(), daemon_program());
+		return process{arguments, folder()}.wait(20);
+	}
+	std::string help() const { return daemon({"-h"}).out; }
+	// What can be set beside the settings of a policy, as the program says when it gets another name.
+	names settings() const
+	{
+		const std::string said = daemon({"fullmesh", "--set", "frobnicate=1"}).err;
+		return matches(said.substr(said.rfind(':')), "[:,] ([a-z-]+)");
+	}
+};
+
+TEST_F(words_of_pm_netlinkd, help_and_version_are_printed_and_succeed)
+{
+	for (const words &each : {words{"-h"}, {"--help"}, {"-V"}, {"--version"}}) {
+		const outcome said = daemon(each);
+		EXPECT_EQ(said.status, 0) << each[0];
+		EXPECT_EQ(said.err, "") << each[0];
+	}
+	EXPECT_EQ(listed(help()),
+		  (names{"-h", "--help", "-V", "--version", "-n", "--netns", "--set", "--config", "--run-dir"}));
+	EXPECT_EQ(daemon({"--help"}).out, help());
+	EXPECT_EQ(daemon({"--version"}).out, daemon({"-V"}).out);
+	EXPECT_EQ("pathlab" + daemon({"-V"}).out.substr(std::strlen("pm-netlinkd")), succeed({"-V"}));
+}
+
+TEST_F(words_of_pm_netlinkd, the_man_page_has_every_option_and_setting_and_no_other)
+{
+	const std::string page = man_page("pm-netlinkd");
+	EXPECT_EQ(options_of_section(page, ".SH OPTIONS"), listed(help()));
+	names set;
+	std::string before;
+	for (const std::string &line : section(page, ".SH SETTINGS", {".SH"})) {
+		if (before == ".TP")
+			set.insert(line.substr(3));
+		before = line;
+	}
+	EXPECT_EQ(set, settings());
+	EXPECT_EQ(set.size(), 5u);
+	for (const char *status : {"0", "1", "2"})
+		EXPECT_NE(page.find(".TP\n.B " + std::string{status} + '\n'), std::string::npos) << status;
+	EXPECT_NE(page.find(' ' + lines_of(succeed({"-V"})).at(0) + ' '), std::string::npos) << "another version";
+}
+
+TEST_F(words_of_pm_netlinkd, the_synopsis_has_every_option_and_no_other)
+{
+	std::string synopsis;
+	for (const std::string &line : section(man_page("pm-netlinkd"), ".SH SYNOPSIS", {".SH"}))
+		synopsis += line + '\n';
+	EXPECT_EQ(options_in(synopsis), (names{"-n", "--set", "--config", "--run-dir", "-h", "-V"}));
+}
+
+TEST_F(words_of_pm_netlinkd, the_completion_offers_every_option_policy_and_setting)
+{
+	const auto offer = [&](const words &line) { return offered(line, "pm-netlinkd"); };
+	auto [policies, assignments] = policies_and_settings();
+	EXPECT_EQ(offer({"-"}), listed(help()));
+	EXPECT_EQ(offer({""}), policies);
+	EXPECT_EQ(offer({"-n", "blue", "full"}), names{"fullmesh"});
+	for (const std::string &each : settings())
+		assignments.insert(each + '=');
+	EXPECT_EQ(offer({"fullmesh", "--set", ""}), assignments);
+	EXPECT_EQ(offer({"-n", ""}), named_namespaces());
+	write("file", "");
+	EXPECT_EQ(offer({"--config", "fi"}), names{"file"});
+	EXPECT_EQ(offer({"--run-dir", "fi"}), names{}) << "a file is no folder";
 }
 
 } // namespace

@@ -35,7 +35,7 @@
 #include "replay/group_sender.hpp"
 #include "replay/lab.hpp"
 #include "replay/links.hpp"
-#include "replay/socket_memory.hpp"
+#include "pm-netlink/socket_memory.hpp"
 
 namespace {
 

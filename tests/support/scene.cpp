@@ -230,20 +230,15 @@ std::string difference(const std::map<std::uint32_t, paths> &found, std::size_t 
 
 // ---- the whole ----
 
-scene::scene(unsigned number_of_paths, bool joins)
-	: world(make_lab(number_of_paths)), connections(world, port), client(world.client), server(world.server)
+scene::scene(unsigned number_of_paths)
+	: world(make_lab(number_of_paths)), connections(world, port), client(world.client), server(world.server),
+	  taking_joins_(must(
+		  in_namespace(world.server, [] { return event_source::open({.buffer_bytes = 4096}); })))
 {
-	if (joins)
-		accept_joins();
 	must(in_namespace(world.client, [&]() -> expected<void> {
 		joins_asked_for_.emplace("MPJoinSynTx");
 		return {};
 	}));
-}
-
-void scene::accept_joins()
-{
-	taking_joins_.emplace(must(in_namespace(world.server, [] { return event_source::open({.buffer_bytes = 4096}); })));
 }
 
 daemon_process &scene::manage(const words &arguments, const netns *where)

@@ -66,9 +66,7 @@ public:
 	static constexpr std::uint16_t port = 443;
 	static constexpr double patience = 20; // seconds that a state may take to come about
 
-	// The server takes joins from the beginning, unless `joins` is false.
-	explicit scene(unsigned number_of_paths = 2, bool joins = true);
-	void accept_joins(); // the kernel does while somebody listens to its events
+	explicit scene(unsigned number_of_paths = 2);
 
 	// Starts the daemon, at the client's end, and waits until it is ready. Its folder is `folder`.
 	[[nodiscard]] daemon_process &manage(const words &arguments, const netns *where = nullptr);
@@ -88,7 +86,7 @@ public:
 
 private:
 	std::vector<std::unique_ptr<daemon_process>> daemons_;
-	std::optional<netlink::event_source> taking_joins_;
+	netlink::event_source taking_joins_; // the server's kernel does while somebody listens to events
 	std::optional<netlink::mib> joins_asked_for_;
 };
 
