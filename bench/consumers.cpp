@@ -25,8 +25,7 @@ public:
 		const auto family = netlink::ask_family();
 		if (!family)
 			return tl::unexpected(family.error());
-		socket_ = descriptor{
-			socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_GENERIC)};
+		socket_ = descriptor{socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_GENERIC)};
 		const int size = socket_buffer, on = 1;
 		const int group = static_cast<int>(family->events_group);
 		sockaddr_nl address{};
@@ -60,7 +59,7 @@ public:
 		}
 	}
 
-	heard count() override { return {read_, replay::memory_of(fd()).drops, 0}; }
+	heard count() override { return {read_, memory_of(fd()).drops, 0}; }
 
 private:
 	static constexpr std::size_t batch = 64, slot_bytes = 5 * 64;

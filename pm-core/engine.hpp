@@ -30,7 +30,7 @@ PM_STAGE(emit_command)
 	command.remote_id = c.remote_id[r];
 	command.local_port = s.local_port;
 	command.remote_port = s.remote_port;
-	command.ifindex = view{ns, c}.ifindex(l);
+	command.ifindex = view(ns, c).ifindex(l);
 	command.local = c.local[l];
 	command.remote = c.remote[r];
 }
@@ -61,13 +61,14 @@ PM_INLINE bool is_backup(const pm_plan &plan, const pm_subflow &s) { return plan
 // Closes what stands on an address that is gone, and counts the rest for each pair.
 PM_INLINE void close_orphans(const pm_namespace &ns, pm_connection &c, const pm_event &event, pm_result &result)
 {
+	const u8 subflows = c.subflows, local_gone = c.local_gone, remote_gone = c.remote_gone;
 	for (unsigned i = 0; i < PM_MAX_SUBFLOWS; ++i) {
-		if (i >= c.subflows)
+		if (i >= subflows)
 			break;
 		pm_subflow &s = c.subflow[i];
 		if (s.state == PM_SUBFLOW_NONE || s.state == PM_SUBFLOW_CLOSING)
 			continue;
-		const bool orphan = (c.local_gone & bit(s.local)) || (c.remote_gone & bit(s.remote));
+		const bool orphan = (local_gone & bit(s.local)) || (remote_gone & bit(s.remote));
 		if (orphan && s.state == PM_SUBFLOW_ESTABLISHED) {
 			emit(ns, c, event, i, PM_CLOSE_SUBFLOW, result);
 			s.state = PM_SUBFLOW_CLOSING;
@@ -87,7 +88,7 @@ PM_STAGE(compare)
 		return;
 	if (result.plan.subflows[0][0] == 0 && result.have.subflows[0][0] != 0)
 		result.plan.subflows[0][0] = 1; // the initial subflow stays
-	const view v{ns, c};
+	const view v(ns, c);
 	for (unsigned l = 0; l < PM_MAX_LOCALS; ++l) {
 		if (result.plan.row[l] == result.have.row[l])
 			continue;
@@ -214,7 +215,7 @@ PM_INLINE void decide(const pm_namespace &ns, pm_connection &c, const pm_event &
 	zero(&result.plan, sizeof result.plan);
 	// From the server's side the peer's subflows are the peer's affair.
 	result.ours = client_side(c) || P::opens_from_server;
-	P::plan(view{ns, c}, settings, result.plan);
+	P::plan(view(ns, c), settings, result.plan);
 	compare(ns, c, event, result);
 	if (result.surplus)
 		close_surplus(ns, c, event, result);

@@ -96,8 +96,9 @@ void add_routes_between_paths(const netns &client, unsigned number_of_paths)
 	for (unsigned by = 0; by < number_of_paths; ++by)
 		for (unsigned to = 0; to < number_of_paths; ++to)
 			if (by != to)
-				commands += fmt::format(" && ip -6 route add fd00:{}::/64 via fd00:{}::2 dev p{} metric {}",
-							to + 1, by + 1, by, 2048 + by);
+				commands +=
+					fmt::format(" && ip -6 route add fd00:{}::/64 via fd00:{}::2 dev p{} metric {}",
+						    to + 1, by + 1, by, 2048 + by);
 	must(in_namespace(client, [&]() -> expected<void> {
 		return std::system(commands.c_str()) == 0 ? expected<void>{} : fail("cannot add routes (ip -6 route)");
 	}));
@@ -223,8 +224,9 @@ std::string difference(const std::map<std::uint32_t, paths> &found, std::size_t 
 		if (has != expected && ++others == 1)
 			first = &has;
 	if (first)
-		text += fmt::format("{} of {} connections do not have what they should; the first has\n{}instead of\n{}",
-				    others, found.size(), text_of(*first), text_of(expected));
+		text += fmt::format(
+			"{} of {} connections do not have what they should; the first has\n{}instead of\n{}", others,
+			found.size(), text_of(*first), text_of(expected));
 	return text;
 }
 
@@ -232,8 +234,7 @@ std::string difference(const std::map<std::uint32_t, paths> &found, std::size_t 
 
 scene::scene(unsigned number_of_paths)
 	: world(make_lab(number_of_paths)), connections(world, port), client(world.client), server(world.server),
-	  taking_joins_(must(
-		  in_namespace(world.server, [] { return event_source::open({.buffer_bytes = 4096}); })))
+	  taking_joins_(must(in_namespace(world.server, [] { return event_source::open({.buffer_bytes = 4096}); })))
 {
 	must(in_namespace(world.client, [&]() -> expected<void> {
 		joins_asked_for_.emplace("MPJoinSynTx");
