@@ -79,15 +79,14 @@ void tell(pm_event_type type, mptcpd_token_t token, const sockaddr *local, const
 	event.local_port = take_address(local, event.local);
 	event.remote_port = take_address(remote, event.remote);
 	event.has_local = event.has_remote = 1;
-	event.flags = flags;
+	event.flags = static_cast<pm_u8>(flags | (local->sa_family == AF_INET ? PM_IPV4_SOCKET : 0));
 	event.error = error;
 	event_handler(event);
 }
 
-pm_u8 connection_flags(const sockaddr *local, bool server_side, bool deny_join_id0)
+pm_u8 connection_flags(bool server_side, bool deny_join_id0)
 {
-	return static_cast<pm_u8>((server_side ? PM_SERVER_SIDE : 0) | (deny_join_id0 ? PM_DENY_JOIN_ID0 : 0) |
-				  (local && local->sa_family == AF_INET ? PM_IPV4_SOCKET : 0));
+	return static_cast<pm_u8>((server_side ? PM_SERVER_SIDE : 0) | (deny_join_id0 ? PM_DENY_JOIN_ID0 : 0));
 }
 
 // Where versions differ there is an overload for each: the type of the member that it is assigned to chooses.
@@ -97,7 +96,7 @@ void created(mptcpd_token_t token, const sockaddr *local, const sockaddr *remote
 	if (asking)
 		answered = true;
 	else
-		tell(PM_CREATED, token, local, remote, connection_flags(local, server_side, deny_join_id0));
+		tell(PM_CREATED, token, local, remote, connection_flags(server_side, deny_join_id0));
 }
 [[maybe_unused]] void created(mptcpd_token_t token, const sockaddr *local, const sockaddr *remote, bool server_side,
 			      mptcpd_pm *pm)
@@ -108,7 +107,7 @@ void created(mptcpd_token_t token, const sockaddr *local, const sockaddr *remote
 void established(mptcpd_token_t token, const sockaddr *local, const sockaddr *remote, bool server_side,
 		 bool deny_join_id0, mptcpd_pm *)
 {
-	tell(PM_ESTABLISHED, token, local, remote, connection_flags(local, server_side, deny_join_id0));
+	tell(PM_ESTABLISHED, token, local, remote, connection_flags(server_side, deny_join_id0));
 }
 [[maybe_unused]] void established(mptcpd_token_t token, const sockaddr *local, const sockaddr *remote, bool server_side,
 				  mptcpd_pm *pm)
@@ -179,7 +178,7 @@ const mptcpd_plugin_ops &callbacks(void (*handle)(const pm_event &) noexcept) no
 
 bool give_to_mptcpd(mptcpd_pm *pm, const pm_command &command)
 {
-	const bool mapped = is_ipv4(command.local) != is_ipv4(command.remote);
+	const bool mapped = (command.flags & PM_MAPPED) || is_ipv4(command.local) != is_ipv4(command.remote);
 	const socket_address local{command.local, command.local_port, mapped};
 	const socket_address remote{command.remote, command.remote_port, mapped};
 	const bool backup = command.flags & PM_BACKUP;

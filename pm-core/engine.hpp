@@ -25,7 +25,10 @@ PM_STAGE(emit_command)
 	pm_command &command = result.command[result.commands++ & (PM_MAX_COMMANDS - 1)];
 	command.token = c.token;
 	command.type = result.kind;
-	command.flags = result.kind != PM_CLOSE_SUBFLOW && (s.flags & PM_SUBFLOW_ASKED_BACKUP) ? PM_BACKUP : 0;
+	if (result.kind == PM_CLOSE_SUBFLOW) // the only one by which the kernel looks for a socket
+		command.flags = (c.local_ipv4 & bit(l)) && !(s.flags & PM_SUBFLOW_IPV4_SOCKET) ? PM_MAPPED : 0;
+	else
+		command.flags = s.flags & PM_SUBFLOW_ASKED_BACKUP ? PM_BACKUP : 0;
 	command.local_id = c.local_id[l];
 	command.remote_id = c.remote_id[r];
 	command.local_port = s.local_port;
@@ -216,6 +219,9 @@ PM_INLINE void decide(const pm_namespace &ns, pm_connection &c, const pm_event &
 	// From the server's side the peer's subflows are the peer's affair.
 	result.ours = client_side(c) || P::opens_from_server;
 	P::plan(view(ns, c), settings, result.plan);
+	// First: with the last subflow of an address the kernel forgets that it was announced, and can withdraw it no more.
+	if (result.plan.announce != c.announced)
+		announce(ns, c, event, result);
 	compare(ns, c, event, result);
 	if (result.surplus)
 		close_surplus(ns, c, event, result);
@@ -223,8 +229,6 @@ PM_INLINE void decide(const pm_namespace &ns, pm_connection &c, const pm_event &
 		open_missing(ns, c, event, result);
 	if (result.priority)
 		set_priorities(ns, c, event, result);
-	if (result.plan.announce != c.announced)
-		announce(ns, c, event, result);
 }
 
 // Handles one event of a connection that is in the table: CREATED and ESTABLISHED of a new one come with all zeroes.

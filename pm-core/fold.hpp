@@ -204,7 +204,8 @@ PM_INLINE void subflow_established(const pm_namespace &ns, pm_connection &c, con
 	const u8 asked = c.flags & PM_CONN_RESYNCING ? (event.flags & PM_ASKED_BACKUP ? PM_SUBFLOW_ASKED_BACKUP : 0)
 						     : (s.flags & PM_SUBFLOW_ASKED_BACKUP);
 	s.flags = static_cast<u8>((initial ? PM_SUBFLOW_INITIAL : 0) |
-				  (event.flags & PM_BACKUP ? PM_SUBFLOW_BACKUP : 0) | asked);
+				  (event.flags & PM_BACKUP ? PM_SUBFLOW_BACKUP : 0) |
+				  (event.flags & PM_IPV4_SOCKET ? PM_SUBFLOW_IPV4_SOCKET : 0) | asked);
 	s.local = static_cast<u8>(l);
 	s.remote = static_cast<u8>(r);
 	s.local_port = event.local_port;

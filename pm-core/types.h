@@ -78,7 +78,8 @@ enum pm_event_flag {
 	PM_BACKUP = 1 << 2, /* the peer asked for the subflow to be a backup; of a command: ask for it */
 	PM_LISTED_ALL = 1 << 3, /* of RESYNC_END: every address that the peer announces was listed */
 	PM_ASKED_BACKUP = 1 << 4, /* between BEGIN and END: it is one because this side asked for it */
-	PM_IPV4_SOCKET = 1 << 5, /* of CREATED, ESTABLISHED: the socket is of AF_INET, so it takes no IPv6 path */
+	PM_IPV4_SOCKET = 1 << 5, /* of CREATED, ESTABLISHED, SUB_ESTABLISHED: the socket is of AF_INET, not of AF_INET6 */
+	PM_MAPPED = 1 << 6, /* of a command: between IPv4 addresses, but the subflow's socket is of AF_INET6 */
 };
 
 /* An IPv6 address, or an IPv4 one as ::ffff:a.b.c.d. Bytes in network order. */
@@ -122,7 +123,7 @@ enum pm_command_type {
 struct pm_command {
 	pm_u32 token;
 	pm_u8 type; /* enum pm_command_type */
-	pm_u8 flags; /* PM_BACKUP */
+	pm_u8 flags; /* PM_BACKUP, PM_MAPPED */
 	pm_u8 local_id;
 	pm_u8 remote_id;
 	pm_u16 local_port; /* 0: the kernel chooses */
@@ -157,6 +158,7 @@ enum pm_subflow_flag {
 	PM_SUBFLOW_INITIAL = 1 << 1, /* the one that MP_CAPABLE opened */
 	PM_SUBFLOW_STALE = 1 << 2, /* not confirmed since RESYNC_BEGIN */
 	PM_SUBFLOW_ASKED_BACKUP = 1 << 3, /* this side asked for it to be a backup */
+	PM_SUBFLOW_IPV4_SOCKET = 1 << 4, /* its socket is of AF_INET: in that family the kernel finds it */
 };
 
 /* One subflow, as places in the connection's address tables and two ports: 64 of them must fit in a connection. */

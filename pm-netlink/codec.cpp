@@ -110,8 +110,11 @@ constexpr auto event_shapes = [] {
 }();
 static_assert(int{PM_CREATED} == MPTCP_EVENT_CREATED && int{PM_SUB_PRIORITY} == MPTCP_EVENT_SUB_PRIORITY);
 
-// Whether the family of an event is that of the connection's socket: an AF_INET6 one may have IPv4 subflows.
-constexpr bool tells_family(std::uint8_t type) { return type == PM_CREATED || type == PM_ESTABLISHED; }
+// Of which events the family matters: a socket of AF_INET6 may have IPv4 addresses, and IPv4 subflows.
+constexpr bool tells_family(std::uint8_t type)
+{
+	return type == PM_CREATED || type == PM_ESTABLISHED || type == PM_SUB_ESTABLISHED;
+}
 
 failure read_addresses(const event_table &from, const event_shape &shape, pm_event &event) noexcept
 {
@@ -224,6 +227,7 @@ struct endpoint {
 	std::uint16_t port = 0;
 	std::uint8_t id = 0;
 	std::uint32_t flags = 0, ifindex = 0;
+	int family = AF_UNSPEC; // as it is written
 };
 
 failure read_endpoint(bytes attributes, endpoint &out) noexcept
@@ -240,12 +244,13 @@ failure read_endpoint(bytes attributes, endpoint &out) noexcept
 	out.id = from.value<std::uint8_t>(MPTCP_PM_ADDR_ATTR_ID);
 	out.flags = from.value<std::uint32_t>(MPTCP_PM_ADDR_ATTR_FLAGS);
 	out.ifindex = from.value<std::uint32_t>(MPTCP_PM_ADDR_ATTR_IF_IDX);
+	out.family = family;
 	return read_address(from, endpoint_attributes, family, out.address);
 }
 
 void write_endpoint(wire::message_writer &to, unsigned attribute, const endpoint &from, bool with_flags) noexcept
 {
-	const auto family = static_cast<std::uint16_t>(family_of(from.address));
+	const auto family = static_cast<std::uint16_t>(from.family);
 	const std::size_t nest = to.open_nest(attribute);
 	to.put(MPTCP_PM_ADDR_ATTR_FAMILY, family);
 	write_address(to, endpoint_attributes, family, from.address);
@@ -346,6 +351,8 @@ tl::expected<pm_command, refusal> decode_command(bytes message, std::uint16_t fa
 	command.token = attributes.value<std::uint32_t>(MPTCP_PM_ATTR_TOKEN);
 	command.type = opened->command;
 	command.flags = local.flags & MPTCP_PM_ADDR_FLAG_BACKUP ? PM_BACKUP : 0;
+	if (command.type == PM_CLOSE_SUBFLOW && local.family == AF_INET6 && is_ipv4(local.address))
+		command.flags |= PM_MAPPED;
 	command.local_id = local.id;
 	command.remote_id = remote.id;
 	command.local_port = local.port;
@@ -369,6 +376,8 @@ std::size_t encode_command(const pm_command &command, std::uint16_t family, std:
 	flags |= command.type == PM_OPEN_SUBFLOW ? MPTCP_PM_ADDR_FLAG_SUBFLOW : 0;
 	flags |= command.flags & PM_BACKUP ? MPTCP_PM_ADDR_FLAG_BACKUP : 0;
 
+	const bool mapped = command.flags & PM_MAPPED;
+	const int local = mapped ? AF_INET6 : family_of(command.local), remote = mapped ? AF_INET6 : family_of(command.remote);
 	wire::message_writer to(out, family, NLM_F_REQUEST | NLM_F_ACK, seq);
 	to.generic(command.type, MPTCP_PM_VER);
 	to.put(MPTCP_PM_ATTR_TOKEN, command.token);
@@ -376,10 +385,10 @@ std::size_t encode_command(const pm_command &command, std::uint16_t family, std:
 		to.put(MPTCP_PM_ATTR_LOC_ID, command.local_id);
 	if (needs & mask(MPTCP_PM_ATTR_ADDR))
 		write_endpoint(to, MPTCP_PM_ATTR_ADDR,
-			       {command.local, command.local_port, command.local_id, flags, command.ifindex}, true);
+			       {command.local, command.local_port, command.local_id, flags, command.ifindex, local}, true);
 	if (needs & mask(MPTCP_PM_ATTR_ADDR_REMOTE))
 		write_endpoint(to, MPTCP_PM_ATTR_ADDR_REMOTE,
-			       {command.remote, command.remote_port, command.remote_id, 0, 0}, false);
+			       {command.remote, command.remote_port, command.remote_id, 0, 0, remote}, false);
 	return to.finish();
 }
 

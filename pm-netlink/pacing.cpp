@@ -10,6 +10,11 @@ void pacer::note(u32 token, const pm_result &result, std::uint64_t now)
 		return; // a change of addresses left pairs alone: they wait for their time already
 	const auto this_second = static_cast<u16>(now / second);
 	if (connection->shell_second != this_second) {
+		// Quiet for longer than the latest delay: what fails now is something else. (That subflows were established
+		// says nothing: a peer may refuse them right after.)
+		const unsigned tries = connection->shell_tries & ~unsigned{is_waiting};
+		if (static_cast<u16>(this_second - connection->shell_second) > 2u << tries)
+			connection->shell_tries &= is_waiting;
 		connection->shell_second = this_second;
 		connection->shell_spent = 0;
 	}
@@ -19,19 +24,23 @@ void pacer::note(u32 token, const pm_result &result, std::uint64_t now)
 		connection->flags |= PM_CONN_HELD;
 		++holds_;
 	}
-	if (too_many || result.exhausted)
-		schedule(*connection, now);
+	if (connection->shell_tries & is_waiting)
+		return;
+	if (too_many) {
+		schedule(*connection, now + second);
+	} else if (result.exhausted) {
+		const unsigned tries = connection->shell_tries;
+		connection->shell_tries = static_cast<u8>(std::min(tries + 1, longest_delay_log2));
+		schedule(*connection, now + (second << tries));
+	}
 }
 
-void pacer::schedule(pm_connection &connection, std::uint64_t now)
+void pacer::schedule(pm_connection &connection, std::uint64_t due)
 {
-	if (connection.shell_tries & is_waiting)
-		return;
-	const unsigned tries = connection.shell_tries;
-	connection.shell_tries = static_cast<u8>(is_waiting | std::min(tries + 1, longest_delay_log2));
+	connection.shell_tries |= is_waiting;
 	if (waiting_.size() >= 1024 && waiting_.size() >= 2 * manager_.connections())
 		forget_closed();
-	waiting_.push_back({now + (second << tries), connection.token});
+	waiting_.push_back({due, connection.token});
 	std::push_heap(waiting_.begin(), waiting_.end());
 }
 

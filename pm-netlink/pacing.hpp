@@ -50,7 +50,7 @@ private:
 
 	// A connection has caused commands, or left address pairs alone.
 	void note(u32 token, const pm_result &result, std::uint64_t now);
-	void schedule(pm_connection &connection, std::uint64_t now);
+	void schedule(pm_connection &connection, std::uint64_t due);
 	void forget_closed();
 
 	manager &manager_;
@@ -62,9 +62,6 @@ private:
 template <class Emit>
 void pacer::handle(const pm_event &event, std::uint64_t now, Emit &&emit)
 {
-	if (event.type == PM_SUB_ESTABLISHED)
-		if (pm_connection *connection = manager_.find(event.token))
-			connection->shell_tries &= is_waiting; // it works again: no need to be slow
 	manager_.handle(event, [&](const pm_result &result) {
 		if (result.commands == 0 && result.exhausted == 0)
 			return;

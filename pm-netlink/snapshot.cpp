@@ -142,6 +142,7 @@ std::optional<refusal> add_subflow(snapshot &to, const inet_diag_msg &socket, co
 	subflow.initial = has(MPTCP_SUBFLOW_FLAG_MCAP_LOC | MPTCP_SUBFLOW_FLAG_MCAP_REM);
 	subflow.opened_here = has(MPTCP_SUBFLOW_FLAG_MCAP_LOC | MPTCP_SUBFLOW_FLAG_JOIN_LOC);
 	subflow.opening = socket.idiag_state == TCP_SYN_SENT;
+	subflow.ipv4_socket = socket.idiag_family == AF_INET;
 	subflow.backup = has(MPTCP_SUBFLOW_FLAG_BKUP_REM);
 	subflow.asked_backup = has(MPTCP_SUBFLOW_FLAG_BKUP_LOC);
 	subflow.fully_established = has(MPTCP_SUBFLOW_FLAG_FULLY_ESTABLISHED);

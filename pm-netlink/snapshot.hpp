@@ -36,6 +36,7 @@ struct snapshot_subflow {
 	bool initial = false; // opened with MP_CAPABLE
 	bool opened_here = false; // by this side: of an initial subflow, that we are the client
 	bool opening = false; // SYN sent, no answer yet
+	bool ipv4_socket = false; // of AF_INET
 	bool backup = false; // the peer asked for it to be a backup
 	bool asked_backup = false; // we did
 	bool fully_established = false; // both ends know that the other one speaks MPTCP (RFC 8684, 3.1)

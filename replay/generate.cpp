@@ -405,7 +405,7 @@ expected<void> generator::tell_pair(pm_event_type type, const connection &c, uns
 	event.remote_id = remote_path(pair) ? second_address_id : 0;
 	event.local_port = c.local_port[pair];
 	event.remote_port = server_port;
-	if (!c.ipv6 && (type == PM_CREATED || type == PM_ESTABLISHED))
+	if (!c.ipv6 && type != PM_SUB_CLOSED)
 		event.flags = PM_IPV4_SOCKET;
 	return tell(event);
 }

@@ -83,6 +83,9 @@ pm_event any_event()
 		event.ifindex = *rc::gen::arbitrary<pm_u32>();
 		event.error = *rc::gen::arbitrary<pm_u8>();
 	}
+	if (event.type == PM_SUB_ESTABLISHED && is_ipv4(event.local) && is_ipv4(event.remote) &&
+	    *rc::gen::arbitrary<bool>())
+		event.flags |= PM_IPV4_SOCKET;
 	return event;
 }
 

@@ -320,6 +320,19 @@ TEST(engine, does_not_open_again_what_a_resync_finds_being_opened)
 	EXPECT_EQ(opened(client(event(PM_RESYNC_END, token))), 1u) << "the third one does not exist";
 }
 
+TEST(engine, closes_an_ipv4_subflow_in_the_family_of_its_socket)
+{
+	for (const u8 family : {u8{0}, static_cast<u8>(PM_IPV4_SOCKET)}) {
+		host client{"fullmesh"};
+		pm_event subflow = answer(PM_SUB_ESTABLISHED, client.connect(2)[0], 50000);
+		subflow.flags = family;
+		client(subflow);
+		const auto close = client(local_removed(local4(2), 2));
+		ASSERT_EQ(closed(close), 1u);
+		EXPECT_EQ(close[0].flags, family ? 0 : PM_MAPPED);
+	}
+}
+
 TEST(engine, forgets_a_subflow_that_could_not_be_closed)
 {
 	host client{"fullmesh"};

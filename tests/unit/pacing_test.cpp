@@ -119,7 +119,7 @@ TEST(pacer, tries_again_what_failed_later_each_time_and_at_least_every_64_second
 	EXPECT_EQ(client.paced.holds(), 0u);
 }
 
-TEST(pacer, is_quick_again_after_a_subflow_was_established)
+TEST(pacer, is_quick_again_after_a_long_quiet_but_not_because_a_subflow_was_established)
 {
 	host client;
 	client.refuse(client.connect());
@@ -128,6 +128,10 @@ TEST(pacer, is_quick_again_after_a_subflow_was_established)
 	client.carry_out(client.retry_at(client.now + 8 * second));
 	EXPECT_FALSE(client.paced.next_due());
 	client.refuse(client.handle(announced(token, 1, remote4(2))));
+	EXPECT_EQ(client.paced.next_due(), client.now + 16 * second) << "the peer may have refused it afterwards";
+	client.carry_out(client.retry_at(client.now + 16 * second));
+	client.now += 100 * second;
+	client.refuse(client.handle(announced(token, 2, remote4(3))));
 	EXPECT_EQ(client.paced.next_due(), client.now + second);
 }
 
