@@ -132,10 +132,10 @@ int parse_and_run(int argc, char **argv)
 	for (const topic &each : topics)
 		names.push_back(each.name);
 	options asked;
-	CLI::App app{
-		"Measures pathlab's engine, reader, commands, live connections, replayer and memory against their baselines and "
-		"targets. As root.",
-		"bench"};
+	CLI::App app{"Measures pathlab's engine, reader, commands, live connections, replayer and memory against their "
+		     "baselines and "
+		     "targets. As root.",
+		     "bench"};
 	app.set_help_flag("-h,--help", "Print this help");
 	app.add_flag("-j,--json", asked.json, "JSON on standard output");
 	app.add_flag("--quick", asked.quick,

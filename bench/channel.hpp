@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "pm-netlink/error.hpp"
-#include "replay/group_sender.hpp"
 #include "pm-netlink/netns.hpp"
+#include "replay/group_sender.hpp"
 
 namespace pm::bench {
 

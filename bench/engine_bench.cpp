@@ -19,9 +19,9 @@
 #include "bench/steady_stream.hpp"
 #include "bench/topics.hpp"
 #include "pm-bpf/loader.hpp"
+#include "pm-netlink/netns.hpp"
 #include "replay/clock.hpp"
 #include "replay/interrupt.hpp"
-#include "pm-netlink/netns.hpp"
 
 namespace pm::bench {
 

@@ -32,7 +32,8 @@ private:
 	void look(std::uint64_t time_ns, const unsigned char *packet, std::size_t length);
 
 	std::vector<std::unique_ptr<pcap_t, closer>> handles_;
-	std::unordered_map<std::uint16_t, std::uint64_t> confirmed_; // by the client's port: the first packet after SYN/ACK
+	std::unordered_map<std::uint16_t, std::uint64_t>
+		confirmed_; // by the client's port: the first packet after SYN/ACK
 	std::unordered_map<std::uint32_t, std::uint64_t> joined_; // by the server's token: the first SYN with MP_JOIN
 };
 

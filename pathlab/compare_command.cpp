@@ -78,8 +78,9 @@ void add_compare(CLI::App &app, context &all)
 					   "The folder for results and traces (default: results)");
 			command.add_option("--policy", o.policy, "The policy (default: fullmesh)");
 			command.add_option("--set", o.settings, "A setting of the policy, NAME=VALUE")->take_all();
-			command.add_option("--buffer", o.buffer,
-					   "Bytes of socket buffer of the backends netlink and mptcpd (default: 8388608)")
+			command.add_option(
+				       "--buffer", o.buffer,
+				       "Bytes of socket buffer of the backends netlink and mptcpd (default: 8388608)")
 				->check(CLI::Range(4096u, 1u << 28));
 		},
 		&run);

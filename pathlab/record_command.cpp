@@ -7,8 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "pathlab/commands.hpp"
-#include "replay/interrupt.hpp"
 #include "pm-netlink/netns.hpp"
+#include "replay/interrupt.hpp"
 #include "replay/record.hpp"
 
 namespace pm::pathlab {

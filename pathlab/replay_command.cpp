@@ -117,8 +117,9 @@ void add_replay(CLI::App &app, context &all)
 			command.add_option("--tail", o.tail,
 					   "Events of the calm tail behind the load, about (default: 300)")
 				->check(CLI::Range(0u, 1'000'000u));
-			command.add_option("--buffer", o.buffer,
-					   "Bytes of socket buffer of the backends netlink and mptcpd (default: 8388608)")
+			command.add_option(
+				       "--buffer", o.buffer,
+				       "Bytes of socket buffer of the backends netlink and mptcpd (default: 8388608)")
 				->check(CLI::Range(4096u, 1u << 28));
 		},
 		&run);

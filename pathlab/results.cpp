@@ -66,7 +66,8 @@ std::string results_table(const std::vector<replay::run_report> &runs)
 	}
 	std::string text = format_table(rows, 3);
 	if (stock)
-		text += "* what mptcpd decides is not seen (sspi, its own plugin, opens no subflows); latency: until mptcpd has "
+		text += "* what mptcpd decides is not seen (sspi, its own plugin, opens no subflows); latency: until "
+			"mptcpd has "
 			"read the event, else until it is decided\n";
 	return text;
 }

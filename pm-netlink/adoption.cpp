@@ -86,7 +86,7 @@ pm_event subflow_event(const snapshot_subflow &s)
 	event.local_id = s.local_id;
 	event.remote_id = s.remote_id;
 	event.flags = static_cast<pm_u8>((s.backup ? PM_BACKUP : 0) | (s.asked_backup ? PM_ASKED_BACKUP : 0) |
-					  (s.ipv4_socket ? PM_IPV4_SOCKET : 0));
+					 (s.ipv4_socket ? PM_IPV4_SOCKET : 0));
 	return event;
 }
 

@@ -377,7 +377,8 @@ std::size_t encode_command(const pm_command &command, std::uint16_t family, std:
 	flags |= command.flags & PM_BACKUP ? MPTCP_PM_ADDR_FLAG_BACKUP : 0;
 
 	const bool mapped = command.flags & PM_MAPPED;
-	const int local = mapped ? AF_INET6 : family_of(command.local), remote = mapped ? AF_INET6 : family_of(command.remote);
+	const int local = mapped ? AF_INET6 : family_of(command.local),
+		  remote = mapped ? AF_INET6 : family_of(command.remote);
 	wire::message_writer to(out, family, NLM_F_REQUEST | NLM_F_ACK, seq);
 	to.generic(command.type, MPTCP_PM_VER);
 	to.put(MPTCP_PM_ATTR_TOKEN, command.token);
@@ -385,7 +386,8 @@ std::size_t encode_command(const pm_command &command, std::uint16_t family, std:
 		to.put(MPTCP_PM_ATTR_LOC_ID, command.local_id);
 	if (needs & mask(MPTCP_PM_ATTR_ADDR))
 		write_endpoint(to, MPTCP_PM_ATTR_ADDR,
-			       {command.local, command.local_port, command.local_id, flags, command.ifindex, local}, true);
+			       {command.local, command.local_port, command.local_id, flags, command.ifindex, local},
+			       true);
 	if (needs & mask(MPTCP_PM_ATTR_ADDR_REMOTE))
 		write_endpoint(to, MPTCP_PM_ATTR_ADDR_REMOTE,
 			       {command.remote, command.remote_port, command.remote_id, 0, 0, remote}, false);

@@ -26,11 +26,11 @@ namespace pm::netlink {
 // holds; the kernel puts one message into each.)
 struct event_counters {
 	std::uint64_t delivered = 0;                            // decoded and handed over
-	std::uint64_t lost = 0;				 // dropped by the kernel for want of buffer
+	std::uint64_t lost = 0;     // dropped by the kernel for want of buffer
 	std::uint64_t foreign_sender = 0;                       // not from the kernel, and replays not asked for
 	std::array<std::uint64_t, refusal_count> refused{};     // malformed, by reason
 	std::uint64_t buffer_bytes = 0;                         // what the kernel granted (SK_MEMINFO_RCVBUF)
-	std::uint64_t buffer_used = 0;                          // of these, when the counters were last brought up to date
+	std::uint64_t buffer_used = 0; // of these, when the counters were last brought up to date
 };
 
 // The kernel counts a socket's drops in 32 bits, which wrap; what was added since the last look is exact as long as it is

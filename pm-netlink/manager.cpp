@@ -28,10 +28,7 @@ const pm_connection *manager::find(u32 token) const
 	return at == connections_.end() ? nullptr : &at->second;
 }
 
-pm_connection *manager::find(u32 token)
-{
-	return const_cast<pm_connection *>(std::as_const(*this).find(token));
-}
+pm_connection *manager::find(u32 token) { return const_cast<pm_connection *>(std::as_const(*this).find(token)); }
 
 void manager::change(const policy_info &policy, const pm_settings &settings, std::size_t most_connections)
 {

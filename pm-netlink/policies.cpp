@@ -79,12 +79,14 @@ expected<pm_settings> make_settings(const policy_info &policy, std::span<const s
 		const auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), value);
 		if (wrong != std::errc{} || end != text.data() + text.size() || value < known.least ||
 		    value > known.most)
-			return fail(known.is_interface
-					    ? fmt::format("setting {} of policy {} takes an interface of this network namespace, by "
-							  "name or index, not '{}'",
-							  name, policy.name, text)
-					    : fmt::format("setting {} of policy {} takes a number from {} to {}, not '{}'", name,
-						policy.name, known.least, known.most, text));
+			return fail(
+				known.is_interface
+					? fmt::format("setting {} of policy {} takes an interface of this network "
+						      "namespace, by "
+						      "name or index, not '{}'",
+						      name, policy.name, text)
+					: fmt::format("setting {} of policy {} takes a number from {} to {}, not '{}'",
+						      name, policy.name, known.least, known.most, text));
 		settings.value[place] = value;
 	}
 	return settings;

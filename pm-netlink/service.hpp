@@ -25,11 +25,12 @@ public:
 	// In the calling thread's network namespace: opens its sockets, lists the local addresses and begins a first resync,
 	// which adopts every connection that exists. `say` is told what an operator should know: a loss, the resync that
 	// mended it.
-	[[nodiscard]] static expected<std::unique_ptr<service>> start(const policy_info &policy, const manager_settings &,
-								      say_function say);
+	[[nodiscard]] static expected<std::unique_ptr<service>> start(const policy_info &policy,
+								      const manager_settings &, say_function say);
 	virtual ~service() = default;
 
-	[[nodiscard]] virtual int fd() const noexcept = 0; // readable: there is something to dispatch (time passing included)
+	[[nodiscard]] virtual int
+	fd() const noexcept = 0; // readable: there is something to dispatch (time passing included)
 	// Does a bounded part of what there is to do, and does not wait. Fails only if it cannot go on.
 	[[nodiscard]] virtual expected<void> dispatch() = 0;
 

@@ -12,10 +12,10 @@
 #include <unistd.h>
 
 #include "pm-netlink/event_source.hpp"
+#include "pm-netlink/socket_memory.hpp"
 #include "replay/backend.hpp"
 #include "replay/clock.hpp"
 #include "replay/group_sender.hpp"
-#include "pm-netlink/socket_memory.hpp"
 
 namespace pm::replay {
 

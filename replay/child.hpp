@@ -27,7 +27,7 @@ public:
 
 	[[nodiscard]] pid_t pid() const noexcept { return pid_; }
 	[[nodiscard]] bool alive() const noexcept;
-	void pause() const noexcept;                        // SIGSTOP
+	void pause() const noexcept; // SIGSTOP
 	[[nodiscard]] std::uint64_t cpu_ns() const noexcept; // that it has used so far (/proc/PID/schedstat)
 
 	// Our copies of its generic netlink sockets that are members of a multicast group. Each time it is asked for anew.

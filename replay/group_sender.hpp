@@ -11,8 +11,8 @@
 #include <sys/socket.h>
 
 #include "pm-netlink/family.hpp"
-#include "replay/backend.hpp"
 #include "pm-netlink/netns.hpp"
+#include "replay/backend.hpp"
 
 namespace pm::replay {
 

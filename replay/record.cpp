@@ -25,8 +25,8 @@
 
 #include "pm-core/address.hpp"
 #include "pm-netlink/event_source.hpp"
-#include "replay/clock.hpp"
 #include "pm-netlink/socket_memory.hpp"
+#include "replay/clock.hpp"
 #include "replay/trace.hpp"
 
 namespace pm::replay {

@@ -9,10 +9,10 @@
 #include <poll.h>
 #include <sys/prctl.h>
 
+#include "pm-netlink/netns.hpp"
 #include "replay/clock.hpp"
 #include "replay/group_sender.hpp"
 #include "replay/interrupt.hpp"
-#include "pm-netlink/netns.hpp"
 
 namespace pm::replay {
 

@@ -50,7 +50,8 @@ inline void expect_adds_up(const json &run)
 						      tail.get<double>() * static_cast<double>(tail_emitted)));
 	const std::uint64_t of_load = delivered - of_tail;
 	EXPECT_LE(timed, of_load);
-	EXPECT_TRUE(timed == of_load || run.at("backend").get<std::string>().starts_with("mptcpd")) << timed << " of " << of_load;
+	EXPECT_TRUE(timed == of_load || run.at("backend").get<std::string>().starts_with("mptcpd"))
+		<< timed << " of " << of_load;
 	std::uint64_t last = 0;
 	for (const char *percentile : {"p50", "p90", "p99", "p999", "max"}) {
 		EXPECT_GE(latency.at(percentile), last) << percentile;

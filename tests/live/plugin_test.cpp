@@ -29,13 +29,13 @@
 #include "pm-core/address.hpp"
 #include "pm-netlink/event_source.hpp"
 #include "pm-netlink/policies.hpp"
+#include "pm-netlink/socket_memory.hpp"
 #include "replay/backend.hpp"
 #include "replay/child.hpp"
 #include "replay/clock.hpp"
 #include "replay/group_sender.hpp"
 #include "replay/lab.hpp"
 #include "replay/links.hpp"
-#include "pm-netlink/socket_memory.hpp"
 
 namespace {
 

@@ -121,8 +121,9 @@ RC_GTEST_PROP(engine_property, after_a_resync_the_paths_are_those_of_a_run_that_
 	      (std::vector<std::uint32_t> actions, std::vector<std::uint8_t> choices))
 {
 	const policy_info *policy = &all_policies()[*rc::gen::inRange<std::size_t>(0, all_policies().size())];
-	const u8 flags = static_cast<u8>(*rc::gen::inRange(0, 4) | // PM_SERVER_SIDE, PM_DENY_JOIN_ID0
-					 (policy->name == "announce" ? PM_SERVER_SIDE : 0)); // as a client it opens nothing again
+	const u8 flags = static_cast<u8>(
+		*rc::gen::inRange(0, 4) | // PM_SERVER_SIDE, PM_DENY_JOIN_ID0
+		(policy->name == "announce" ? PM_SERVER_SIDE : 0)); // as a client it opens nothing again
 	std::uint32_t refused = *rc::gen::inRange<std::uint32_t>(0, 1u << 9) &
 				*rc::gen::inRange<std::uint32_t>(0, 1u << 9);
 	if (policy->name == "single-per-interface")

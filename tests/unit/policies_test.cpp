@@ -17,7 +17,8 @@ TEST(policies, an_unknown_name_is_answered_with_those_that_exist)
 {
 	const auto none = find_policy("fulmesh");
 	ASSERT_FALSE(none);
-	EXPECT_EQ(none.error().text, "there is no policy 'fulmesh'; these exist: ndiffports, fullmesh, single-per-interface, "
+	EXPECT_EQ(none.error().text,
+		  "there is no policy 'fulmesh'; these exist: ndiffports, fullmesh, single-per-interface, "
 		  "announce, backup");
 }
 
