@@ -62,8 +62,7 @@ enum pm_event_type {
 	PM_RESYNC_BEGIN = 40,
 	PM_RESYNC_END = 41,
 	PM_COMMAND_FAILED = 42, /* the kernel refused the command about (local, remote) that `command` names */
-	PM_SUB_OPENING =
-		43, /* between BEGIN and END, after the established ones: a subflow that is being opened exists */
+	PM_SUB_OPENING = 43, /* between BEGIN and END, behind the established ones: a subflow is being opened */
 	PM_RETRY = 44, /* time has passed: what failed may be tried again, and a held connection is looked at */
 };
 
@@ -79,8 +78,7 @@ enum pm_event_flag {
 	PM_BACKUP = 1 << 2, /* the peer asked for the subflow to be a backup; of a command: ask for it */
 	PM_LISTED_ALL = 1 << 3, /* of RESYNC_END: every address that the peer announces was listed */
 	PM_ASKED_BACKUP = 1 << 4, /* between BEGIN and END: it is one because this side asked for it */
-	PM_IPV4_SOCKET =
-		1 << 5, /* of CREATED, ESTABLISHED, SUB_ESTABLISHED: the socket is of AF_INET, not of AF_INET6 */
+	PM_IPV4_SOCKET = 1 << 5, /* of CREATED, ESTABLISHED, SUB_ESTABLISHED: the socket is of AF_INET */
 	PM_MAPPED = 1 << 6, /* of a command: between IPv4 addresses, but the subflow's socket is of AF_INET6 */
 };
 
