@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 #include "mptcpd-plugin/path_manager.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 #include <poll.h>
 #include <unistd.h>
 
@@ -50,29 +52,6 @@ expected<netlink::snapshot> take_snapshot()
 		poll(&ready, 1, 100);
 	}
 	return fail("the kernel did not list all MPTCP connections within 2 seconds");
-}
-
-pm_event about_namespace(pm_event_type type)
-{
-	pm_event event{};
-	event.type = static_cast<pm_u8>(type);
-	return event;
-}
-
-pm_event refused_event(const pm_command &command)
-{
-	pm_event event{};
-	event.type = PM_COMMAND_FAILED;
-	event.command = command.type;
-	event.token = command.token;
-	event.local_id = command.local_id;
-	event.remote_id = command.remote_id;
-	event.local_port = command.local_port;
-	event.remote_port = command.remote_port;
-	event.local = command.local;
-	event.remote = command.remote;
-	event.has_local = event.has_remote = 1;
-	return event;
 }
 
 } // namespace
@@ -163,7 +142,7 @@ void path_manager::carry_out(const pm_command &command)
 	}
 	plugged_->waiting.asked(command.token, now_ns());
 	if (!give_to_mptcpd(pm_, command))
-		plugged_->refused.push_back(refused_event(command));
+		plugged_->refused.push_back(netlink::failure_of(command));
 }
 
 void path_manager::settle()
@@ -173,7 +152,9 @@ void path_manager::settle()
 		again = false;
 		const auto sent = plugged_->commands.exchange([this](const netlink::command_answer &answer) noexcept {
 			if (answer.error != 0 && answer.error != ENOBUFS)
-				guarded([&] { plugged_->refused.push_back(refused_event(answer.command)); });
+				guarded([&] {
+					plugged_->refused.push_back(netlink::failure_of(answer.command, answer.error));
+				});
 		});
 		if (!sent)
 			say_once(said_no_announcing_, sent.error().text);
@@ -195,24 +176,41 @@ void path_manager::list_locals()
 	const auto addresses = plugged_->locals.list();
 	if (!addresses)
 		return say_once(said_no_locals_, addresses.error().text);
-	decide(about_namespace(PM_RESYNC_BEGIN));
-	for (const netlink::local_address &address : *addresses) {
-		pm_event event = about_namespace(PM_LOCAL_ADDED);
-		event.local = address.address;
-		event.ifindex = address.ifindex;
-		event.has_local = 1;
+	for (const pm_event &event : netlink::changes(plugged_->connections.locals(), *addresses))
 		decide(event);
-	}
-	decide(about_namespace(PM_RESYNC_END));
+	name_interfaces();
 	settle();
+}
+
+// An interface that went and came back has another index under the same name.
+void path_manager::name_interfaces()
+{
+	const auto values = make_settings(policy_, settings_.policy);
+	if (!values || std::equal(std::begin(values->value), std::end(values->value), std::begin(values_.value)))
+		return;
+	values_ = *values;
+	plugged_->connections.change(policy_, values_, settings_.most_connections);
+	std::vector<pm_event> again;
+	plugged_->connections.for_each([&](const pm_connection &c) {
+		pm_event event{};
+		event.type = PM_RETRY;
+		event.token = c.token;
+		again.push_back(event);
+	});
+	for (const pm_event &event : again)
+		decide(event);
 }
 
 void path_manager::look_for_refusals()
 {
-	const auto tokens = plugged_->waiting.overdue(plugged_->connections, now_ns());
+	const std::uint64_t now = now_ns();
+	if (now < look_again_at_) // a list of everything takes its time, in which mptcpd does nothing else
+		return;
+	const auto tokens = plugged_->waiting.overdue(plugged_->connections, now);
 	if (tokens.empty())
 		return;
 	const auto listed = take_snapshot();
+	look_again_at_ = now_ns() + std::max(unanswered::patience_ns / 5, 20 * (now_ns() - now));
 	if (!listed)
 		return say_once(said_no_snapshot_, listed.error().text);
 	for (const u32 token : tokens)
@@ -280,7 +278,10 @@ void path_manager::open_status()
 	if (status_)
 		return;
 	const char *folder = secure_getenv("PATHLAB_RUN_DIR"); // for tests
-	auto opened = netlink::status_socket::listen(folder ? folder : netlink::default_run_folder);
+	const std::string where = folder ? folder : netlink::default_run_folder;
+	if (netlink::ask_status(where))
+		return; // a pm-netlinkd's
+	auto opened = netlink::status_socket::listen(where);
 	if (!opened)
 		return;
 	status_.emplace(std::move(*opened));

@@ -86,6 +86,7 @@ private:
 	void decide(const pm_event &event);
 	void carry_out(const pm_command &command);
 	void list_locals();
+	void name_interfaces();
 	void look_for_refusals();
 	void take_over(const std::string &why);
 	void serve();
@@ -103,6 +104,7 @@ private:
 	std::optional<watch> status_watch_;
 	std::optional<timer> timer_;
 	bool service_broken_ = false;
+	std::uint64_t look_again_at_ = 0; // for refused commands, at the earliest
 	std::uint64_t retry_at_ = 0; // when a service that could not be started, or broke, is tried again
 	std::string reason_; // for taking over
 	bool said_no_service_ = false, said_no_locals_ = false, said_no_snapshot_ = false, said_no_announcing_ = false;

@@ -187,8 +187,10 @@ PM_INLINE void learn_local_id(pm_connection &c, unsigned local, u8 id)
 	if (l == 0 || id == 0 || c.local_id[l] == id)
 		return;
 	for (unsigned other = 1; other < PM_MAX_LOCALS; ++other)
-		if (c.local_id[other] == id)
+		if (c.local_id[other] == id) {
 			c.local_id[other] = 0;
+			c.announced &= ~bit(other); // the kernel has forgotten it, or the id would not be free
+		}
 	c.local_id[l] = id;
 	if (c.last_local_id < id)
 		c.last_local_id = id;

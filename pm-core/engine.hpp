@@ -204,7 +204,8 @@ PM_STAGE(announce)
 			emit_address(c, l, PM_ANNOUNCE, result.plan.announce_port, result);
 			c.announced |= place;
 		} else if (c.announced & ~result.plan.announce & place) {
-			emit_address(c, l, PM_WITHDRAW, 0, result);
+			if (c.local_id[l]) // 0 would be the initial address
+				emit_address(c, l, PM_WITHDRAW, 0, result);
 			c.announced &= ~place;
 		}
 	}

@@ -51,7 +51,10 @@ PM_INLINE void list_local(pm_namespace &ns, const pm_event &event, pm_result &re
 		ns.present |= bit(place);
 		++ns.generation;
 	}
-	ns.ifindex[place & (PM_MAX_LOCALS - 1)] = event.ifindex;
+	if (ns.ifindex[place & (PM_MAX_LOCALS - 1)] != event.ifindex) {
+		ns.ifindex[place & (PM_MAX_LOCALS - 1)] = event.ifindex;
+		++ns.generation;
+	}
 	ns.stale &= ~bit(place);
 }
 
@@ -267,8 +270,13 @@ PM_STAGE(subflow_opening)
 // reads the true one back.
 PM_STAGE(command_failed)
 {
+	constexpr u8 invalid = 22; // EINVAL
+	const unsigned l = find_local(c, event.local);
+	// The kernel may know this address by an id that a path manager before us gave it: one of the first, so try those.
+	if (l != none && l != 0 && event.error == invalid &&
+	    (event.command == PM_ANNOUNCE || event.command == PM_OPEN_SUBFLOW))
+		c.local_id[l & (PM_MAX_LOCALS - 1)] = static_cast<u8>(event.local_id % (2 * PM_MAX_LOCALS) + 1);
 	if (event.command == PM_ANNOUNCE) {
-		const unsigned l = find_local(c, event.local);
 		if (l != none) {
 			c.announce_refused |= c.announced & bit(l);
 			c.announced &= ~bit(l);

@@ -223,4 +223,27 @@ expected<std::vector<local_address>> address_source::list()
 	return found;
 }
 
+std::vector<pm_event> changes(const pm_namespace &known, const std::vector<local_address> &listed)
+{
+	std::vector<pm_event> events;
+	const auto add = [&](pm_event_type type, const pm_addr &address, std::uint32_t ifindex) {
+		pm_event event{};
+		event.type = static_cast<pm_u8>(type);
+		event.local = address;
+		event.has_local = 1;
+		event.ifindex = ifindex;
+		events.push_back(event);
+	};
+	for (unsigned l = 0; l < PM_MAX_LOCALS; ++l) {
+		const bool is_listed = std::any_of(listed.begin(), listed.end(), [&](const local_address &each) {
+			return same(each.address, known.local[l]);
+		});
+		if ((known.present >> l & 1) && !is_listed)
+			add(PM_LOCAL_REMOVED, known.local[l], 0);
+	}
+	for (const local_address &each : listed)
+		add(PM_LOCAL_ADDED, each.address, each.ifindex);
+	return events;
+}
+
 } // namespace pm::netlink

@@ -33,6 +33,9 @@ struct local_address {
 	std::uint32_t ifindex;
 };
 
+// The events that make `known` into the list: first what is gone, whose places may be needed, then what there is.
+[[nodiscard]] std::vector<pm_event> changes(const pm_namespace &known, const std::vector<local_address> &listed);
+
 class address_source {
 public:
 	// In the calling thread's network namespace.

@@ -52,6 +52,23 @@ commander::buffers::buffers() noexcept
 	}
 }
 
+pm_event failure_of(const pm_command &command, int error) noexcept
+{
+	pm_event event{};
+	event.type = PM_COMMAND_FAILED;
+	event.command = command.type;
+	event.error = static_cast<pm_u8>(error);
+	event.token = command.token;
+	event.local_id = command.local_id;
+	event.remote_id = command.remote_id;
+	event.local_port = command.local_port;
+	event.remote_port = command.remote_port;
+	event.local = command.local;
+	event.remote = command.remote;
+	event.has_local = event.has_remote = 1;
+	return event;
+}
+
 expected<commander> commander::open()
 {
 	const auto family = ask_family();

@@ -44,6 +44,9 @@ struct command_answer {
 	std::string_view text; // the kernel's explanation, or empty; good until the handler returns
 };
 
+// What the engine is told of a command that was not carried out.
+[[nodiscard]] pm_event failure_of(const pm_command &command, int error = 0) noexcept;
+
 class commander {
 public:
 	static constexpr std::size_t batch = 32;

@@ -23,12 +23,12 @@ void pacer::note(u32 token, const pm_result &result, std::uint64_t now)
 	if (too_many && !(connection->flags & PM_CONN_HELD)) {
 		connection->flags |= PM_CONN_HELD;
 		++holds_;
+		schedule(*connection, now + second); // an appointment that it has may be a minute off
+		return;
 	}
 	if (connection->shell_tries & is_waiting)
 		return;
-	if (too_many) {
-		schedule(*connection, now + second);
-	} else if (result.exhausted) {
+	if (result.exhausted) {
 		const unsigned tries = connection->shell_tries;
 		connection->shell_tries = static_cast<u8>(std::min(tries + 1, longest_delay_log2));
 		schedule(*connection, now + (second << tries));

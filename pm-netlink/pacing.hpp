@@ -55,7 +55,7 @@ private:
 
 	manager &manager_;
 	std::vector<appointment>
-		waiting_; // a heap; one for each waiting connection, and those of some that have closed
+		waiting_; // a heap; one or two for each waiting connection, and those of some that have closed
 	std::uint64_t retries_ = 0, holds_ = 0;
 };
 

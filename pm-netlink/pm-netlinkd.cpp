@@ -4,7 +4,9 @@
 // does for each is bounded, and the kernel's own work on a command is the larger part of it.
 //
 // Exit codes: 0 told to end (SIGTERM, SIGINT), 1 failed (said on stderr), 2 the command line makes no sense.
+#include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <iostream>
@@ -16,6 +18,7 @@
 #include <sys/inotify.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -38,7 +41,7 @@ struct options {
 };
 
 // A line for the journal or the terminal.
-void say(const std::string &text) { fmt::print(stderr, "pm-netlinkd: {}\n", text); }
+void say(const std::string &text) noexcept { std::fprintf(stderr, "pm-netlinkd: %s\n", text.c_str()); }
 
 // The service manager, if there is one. The protocol is one datagram (sd_notify(3)).
 class service_manager {
@@ -71,7 +74,7 @@ expected<manager_settings> read_settings(const options &asked, const policy_info
 {
 	manager_settings settings;
 	const std::string usual = fmt::format("/etc/pathlab/{}.conf", policy.name);
-	if (!asked.config.empty() || ::access(usual.c_str(), F_OK) == 0) {
+	if (!asked.config.empty() || ::access(usual.c_str(), F_OK) == 0 || errno != ENOENT) {
 		auto read = read_settings_file(asked.config.empty() ? usual : asked.config, policy);
 		if (!read)
 			return read;
@@ -87,13 +90,15 @@ expected<manager_settings> read_settings(const options &asked, const policy_info
 // itself lives for as long as somebody, such as this process, is in it.
 class name_watch {
 public:
-	static expected<name_watch> on(const std::string &name)
+	static expected<name_watch> on(const std::string &name, const netns &named)
 	{
 		descriptor fd(name.empty() ? -1 : ::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
 		if (!name.empty() &&
 		    (!fd || ::inotify_add_watch(fd.get(), "/run/netns", IN_DELETE | IN_MOVED_FROM) < 0))
 			return fail_errno(fmt::format("cannot watch the name of network namespace '{}'", name));
-		return name_watch(std::move(fd), name);
+		struct stat held{};
+		::fstat(named.fd(), &held);
+		return name_watch(std::move(fd), name, held);
 	}
 	int fd() const noexcept { return fd_.get(); }
 	bool is_gone() const
@@ -101,13 +106,19 @@ public:
 		alignas(inotify_event) char events[4096];
 		while (::read(fd_.get(), events, sizeof events) > 0)
 			;
-		return ::access(("/run/netns/" + name_).c_str(), F_OK) != 0;
+		struct stat now{}; // another one may have the name already
+		return ::stat(("/run/netns/" + name_).c_str(), &now) != 0 || now.st_dev != held_.st_dev ||
+		       now.st_ino != held_.st_ino;
 	}
 
 private:
-	name_watch(descriptor fd, std::string name) : fd_(std::move(fd)), name_(std::move(name)) {}
+	name_watch(descriptor fd, std::string name, const struct stat &held)
+		: fd_(std::move(fd)), name_(std::move(name)), held_(held)
+	{
+	}
 	descriptor fd_;
 	std::string name_;
+	struct stat held_;
 };
 
 expected<descriptor> catch_signals()
@@ -168,6 +179,7 @@ expected<void> run(const options &asked)
 	const auto policy = find_policy(asked.policy);
 	if (!policy)
 		return tl::unexpected(policy.error());
+	std::signal(SIGPIPE, SIG_IGN); // who reads what we say may go away
 	const auto signals = catch_signals(); // from here on an end is an orderly one
 	if (!signals)
 		return tl::unexpected(signals.error());
@@ -175,7 +187,7 @@ expected<void> run(const options &asked)
 	const auto where = asked.name.empty() ? netns::current() : netns::open(asked.name);
 	if (!where)
 		return tl::unexpected(where.error());
-	const auto name = name_watch::on(asked.name);
+	const auto name = name_watch::on(asked.name, *where);
 	if (!name)
 		return tl::unexpected(name.error());
 	if (!asked.name.empty())
@@ -200,7 +212,12 @@ expected<void> run(const options &asked)
 	if (auto dropped = keep_only_net_admin(); !dropped)
 		return leave(std::move(dropped));
 	told.tell("READY=1\nSTATUS=managing paths: " + asked.policy);
-	auto served = serve(asked, **policy, **serving, *status, *signals, *name, told);
+	expected<void> served;
+	try {
+		served = serve(asked, **policy, **serving, *status, *signals, *name, told);
+	} catch (const std::exception &unexpected) { // out of memory: the namespace is given back all the same
+		served = fail(unexpected.what());
+	}
 	told.tell("STOPPING=1");
 	return leave(std::move(served));
 }

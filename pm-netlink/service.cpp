@@ -52,8 +52,8 @@ bool is_readable(int fd) noexcept
 }
 
 // When the state may be read back, and how far that has got. While it is being read, nothing is decided: events are put
-// by, in order, and handled after what was read has been adopted. Each of them is about a change that the kernel's list
-// shows or does not show yet, and handling it once more than needed changes nothing.
+// by, in order, and handled after what was read has been adopted: each is about a change that the kernel's list shows, or
+// does not show yet.
 class resync_state {
 public:
 	enum class step { idle, settling, reading };
@@ -142,19 +142,23 @@ public:
 	expected<void> dispatch() override
 	{
 		clear(timer_.get());
+		timer_due_.reset();
 		clear(more_.get());
-		if (resync_.at() == resync_state::step::idle && is_readable(addresses_.fd()))
+		if (is_readable(addresses_.fd()))
 			if (auto done = hear_addresses(); !done)
 				return done;
 		bool more = true;
 		for (unsigned round = 0; more && round < rounds; ++round) {
-			const auto read = events_.drain([&](const pm_event &event) { hear(event); }, events_a_round);
+			// The kernel's buffer is what bounds a peer that causes commands faster than they are carried out.
+			const bool busy = resync_.at() == step::idle && commands_.queued() >= most_queued;
+			const std::size_t room = busy ? 0 : events_a_round;
+			const auto read = events_.drain([&](const pm_event &event) { hear(event); }, room);
 			if (!read)
 				return tl::unexpected(read.error());
 			const auto sent = commands_.exchange([&](const command_answer &answer) { hear(answer); });
 			if (!sent)
 				return tl::unexpected(sent.error());
-			more = *read == events_a_round || (*sent > 0 && commands_.queued() > 0);
+			more = (room > 0 && *read == room) || (*sent > 0 && commands_.queued() > 0);
 		}
 		note_losses();
 		if (auto done = proceed_with_resync(); !done)
@@ -187,6 +191,8 @@ public:
 		policy_ = &policy;
 		values_ = *values;
 		assignments_ = settings.policy;
+		if (settings.most_connections > most_connections_)
+			resync_.ask(); // for those that there was no room for
 		most_connections_ = settings.most_connections;
 		manager_.change(policy, values_, most_connections_);
 		look_at_all_ = true;
@@ -231,6 +237,7 @@ private:
 	// millisecond, and the event socket's buffer holds thousands.
 	static constexpr std::size_t events_a_round = 256;
 	static constexpr unsigned rounds = 64;
+	static constexpr std::size_t most_queued = 16384;
 
 	using step = resync_state::step;
 
@@ -253,7 +260,8 @@ private:
 	void set_timer() noexcept
 	{
 		std::optional<std::uint64_t> due;
-		for (const auto &each : {resync_.due(), resync_.patience_ends(), pacer_.next_due()})
+		const auto retry = resync_.at() == step::idle ? pacer_.next_due() : std::nullopt;
+		for (const auto &each : {resync_.due(), resync_.patience_ends(), retry})
 			if (each && (!due || *each < *due))
 				due = each;
 		if (due == timer_due_)
@@ -314,20 +322,7 @@ private:
 			resync_.ask(); // carried out or not: the kernel knows
 			return;
 		}
-		const pm_command &command = answer.command;
-		pm_event failed{};
-		failed.type = PM_COMMAND_FAILED;
-		failed.token = command.token;
-		failed.command = command.type;
-		failed.error = static_cast<pm_u8>(answer.error);
-		failed.local_id = command.local_id;
-		failed.remote_id = command.remote_id;
-		failed.local_port = command.local_port;
-		failed.remote_port = command.remote_port;
-		failed.local = command.local;
-		failed.remote = command.remote;
-		failed.has_local = failed.has_remote = 1;
-		hear(failed);
+		hear(failure_of(answer.command, answer.error));
 	}
 
 	// ---- local addresses ----
@@ -337,7 +332,8 @@ private:
 		const auto changed = addresses_.changed();
 		if (!changed)
 			return tl::unexpected(changed.error());
-		return *changed ? list_addresses() : expected<void>{};
+		addresses_pending_ = addresses_pending_ || *changed; // listed when nothing is put by
+		return {};
 	}
 
 	expected<void> list_addresses()
@@ -346,19 +342,8 @@ private:
 		if (!listed)
 			return tl::unexpected(listed.error());
 		addresses_pending_ = false;
-		pm_event event{};
-		event.type = PM_RESYNC_BEGIN;
-		handle(event);
-		for (const local_address &each : *listed) {
-			pm_event added{};
-			added.type = PM_LOCAL_ADDED;
-			added.ifindex = each.ifindex;
-			added.local = each.address;
-			added.has_local = 1;
-			handle(added);
-		}
-		event.type = PM_RESYNC_END;
-		handle(event);
+		for (const pm_event &event : changes(manager_.locals(), *listed))
+			handle(event);
 		name_interfaces();
 		return {};
 	}
@@ -384,7 +369,6 @@ private:
 			return;
 		unsaid_lost_ += lost - seen_lost_;
 		seen_lost_ = lost;
-		announcements_lossy_ = true;
 		resync_.ask();
 	}
 
@@ -428,7 +412,6 @@ private:
 		if (const std::uint64_t lost = events_.counters().lost; lost != seen_lost_) {
 			unsaid_lost_ += lost - seen_lost_; // still before the reading: this resync mends it
 			seen_lost_ = lost;
-			announcements_lossy_ = true;
 		}
 		resync_.begin(now);
 		return {};
@@ -437,21 +420,58 @@ private:
 	void finish_resync()
 	{
 		const snapshot listed = reader_.take();
-		const bool lossy = announcements_lossy_ && announcements_missed() > 0;
+		const std::uint64_t missed = announcements_missed();
+		const bool lossy = missed > std::exchange(missed_before_, missed); // since the latest one
 		const adoption done = adopt(listed, manager_, peers_, lossy,
 					    [&](const pm_event &event) { pacer_.handle(event, now_ns(), emit_); });
-		for (const pm_event &event : resync_.end(now_ns()))
-			handle(event);
+		catch_up(listed, resync_.end(now_ns()));
 		++resyncs_.done;
 		resyncs_.last_ns = resync_.took();
 		resyncs_.adopted += done.adopted;
 		resyncs_.dropped += done.dropped;
 		announcements_.recovered += done.recovered;
-		announcements_.unrecovered = done.unrecovered;
+		if (lossy)
+			announcements_.unrecovered = done.unrecovered;
 		if (std::exchange(missed_while_running_, false))
 			resync_.ask();
 		say_what_was_done(listed.connections.size(), done);
 		wake_up();
+	}
+
+	// What was put by is about subflows that were listed, or came since. All else was over when the list was read; now that
+	// the adoption has asked for others, it would be taken for news of those.
+	void catch_up(const snapshot &listed, const std::vector<pm_event> &events)
+	{
+		std::vector<pm_event> came;
+		for (const pm_event &event : events) {
+			if (event.type == PM_SUB_ESTABLISHED)
+				came.push_back(event);
+			if (event.type == PM_COMMAND_FAILED && event.command != PM_ANNOUNCE)
+				continue; // the list shows what there is instead
+			if (event.type == PM_SUB_CLOSED && !is_listed(listed, event) &&
+			    std::none_of(came.begin(), came.end(),
+					 [&](const pm_event &e) { return is_same_subflow(e, event); }))
+				continue;
+			handle(event);
+		}
+	}
+
+	template <class Subflow>
+	static bool is_same_subflow(const Subflow &s, const pm_event &event) noexcept
+	{
+		return s.token == event.token && s.local_port == event.local_port &&
+		       s.remote_port == event.remote_port && same(s.local, event.local) && same(s.remote, event.remote);
+	}
+	static bool is_listed(const snapshot &listed, const pm_event &event) noexcept
+	{
+		auto at = std::lower_bound(listed.subflows.begin(), listed.subflows.end(), event.token,
+					   [](const snapshot_subflow &s, std::uint32_t token) {
+						   return s.token < token;
+					   });
+		for (; at != listed.subflows.end() && at->token == event.token; ++at)
+			if (is_same_subflow(*at, event))
+				return true;
+		return false;
 	}
 
 	// The kernel's list could not be read: what was put by is handled, and the list asked for again when it may be.
@@ -537,7 +557,7 @@ private:
 	struct service_status::announcements announcements_;
 	const std::uint64_t started_ = now_ns();
 	std::uint64_t seen_lost_ = 0, unsaid_lost_ = 0, said_ = 0;
-	bool announcements_lossy_ = true; // before the start everything was missed
+	std::uint64_t missed_before_ = 0; // announcements, when the state was last read back
 	bool missed_while_running_ = false, addresses_pending_ = false, look_at_all_ = false;
 };
 

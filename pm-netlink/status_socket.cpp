@@ -75,6 +75,9 @@ expected<nlohmann::json> ask_status(const std::string &run_folder)
 	if (!address)
 		return tl::unexpected(address.error());
 	const descriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+	const timeval patience{5, 0};
+	for (const int direction : {SO_RCVTIMEO, SO_SNDTIMEO}) // the second one also bounds connect()
+		::setsockopt(socket.get(), SOL_SOCKET, direction, &patience, sizeof patience);
 	if (!socket || ::connect(socket.get(), reinterpret_cast<const sockaddr *>(&*address), sizeof *address) != 0) {
 		if (errno == ENOENT || errno == ECONNREFUSED)
 			return fail(
@@ -82,8 +85,6 @@ expected<nlohmann::json> ask_status(const std::string &run_folder)
 				"another namespace with -n");
 		return fail_errno(fmt::format("cannot ask the path manager at {}", *path));
 	}
-	const timeval patience{5, 0};
-	::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
 	std::string text;
 	char part[4096];
 	ssize_t size = 0;

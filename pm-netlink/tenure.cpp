@@ -111,6 +111,8 @@ expected<void> tenure::end()
 		return tl::unexpected(sysctl.error());
 	if (auto set = write_sysctl(sysctl->name, before_); !set)
 		return set;
+	// Nothing is left to restore, even where the file must stay because the folder is not ours to write in.
+	[[maybe_unused]] const int emptied = ::ftruncate(lock_.get(), 0);
 	::unlink(path_.c_str());
 	return {};
 }

@@ -370,8 +370,8 @@ TEST_F(pm_netlinkd, takes_over_settings_that_have_changed_if_it_understands_them
 // Where a service manager hears (sd_notify(3)).
 class notifications {
 public:
-	// '@': not in the file system, but in the namespace `where`.
-	notifications(const std::string &name, const std::string &where)
+	// '@': not in the file system, but in this network namespace.
+	explicit notifications(const std::string &name)
 	{
 		sockaddr_un address{};
 		address.sun_family = AF_UNIX;
@@ -379,10 +379,7 @@ public:
 		if (name[0] == '@')
 			address.sun_path[0] = '\0';
 		const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());
-		auto made = in_namespace(netns::open(where).value(), []() -> expected<descriptor> {
-			return descriptor{::socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
-		});
-		socket_ = std::move(made.value());
+		socket_ = descriptor{::socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
 		EXPECT_EQ(bind(socket_.get(), reinterpret_cast<const sockaddr *>(&address), size), 0);
 		setenv("NOTIFY_SOCKET", name.c_str(), 1);
 	}
@@ -403,7 +400,7 @@ private:
 TEST_F(pm_netlinkd, tells_the_service_manager_when_it_is_ready_and_when_it_ends)
 {
 	for (const std::string &where : {path("notify"), '@' + path("notify")}) {
-		const notifications manager{where, name()};
+		const notifications manager{where};
 		const auto daemon = serve();
 		EXPECT_TRUE(manager.next().starts_with("READY=1\n"));
 		daemon->signal(SIGHUP);
@@ -417,7 +414,7 @@ TEST_F(pm_netlinkd, tells_the_service_manager_when_it_is_ready_and_when_it_ends)
 
 TEST_F(pm_netlinkd, is_never_ready_when_it_fails)
 {
-	const notifications manager{path("notify"), name()};
+	const notifications manager{path("notify")};
 	fails({"frobnicate"}, failed, "frobnicate");
 	fails({"fullmesh", "--config", "nowhere"}, failed, "nowhere");
 	EXPECT_EQ(manager.next(0), "");
@@ -425,7 +422,7 @@ TEST_F(pm_netlinkd, is_never_ready_when_it_fails)
 
 TEST_F(pm_netlinkd, tells_the_service_manager_when_its_namespace_goes)
 {
-	const notifications manager{path("notify"), name()};
+	const notifications manager{path("notify")};
 	const auto daemon = serve();
 	EXPECT_TRUE(manager.next().starts_with("READY=1\n"));
 	ASSERT_EQ(ip("netns delete " + name()), 0);

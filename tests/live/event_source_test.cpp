@@ -202,7 +202,7 @@ void expect_whole_story(const std::vector<pm_event> &events, const connection_en
 		if (event.type != PM_CREATED && event.type != PM_ESTABLISHED)
 			continue;
 		const bool server = event.token == ends.server_token;
-		EXPECT_EQ(event.flags, server ? PM_SERVER_SIDE : 0);
+		EXPECT_EQ(event.flags, (server ? PM_SERVER_SIDE : 0) | (is_ipv4(address) ? PM_IPV4_SOCKET : 0));
 		EXPECT_EQ(event.local_port, server ? ends.server_port : ends.client_port);
 		EXPECT_EQ(event.remote_port, server ? ends.client_port : ends.server_port);
 		EXPECT_TRUE(event.has_local && event.has_remote && same(event.local, address) &&
