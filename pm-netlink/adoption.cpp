@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <span>
+#include <unordered_map>
 #include <vector>
 
 namespace pm::netlink {
@@ -113,6 +114,23 @@ std::vector<std::uint32_t> not_listed(const snapshot &listed, const manager &kno
 	return tokens;
 }
 
+template <class Subflow>
+bool is_same_subflow(const Subflow &s, const pm_event &event) noexcept
+{
+	return s.token == event.token && s.local_port == event.local_port && s.remote_port == event.remote_port &&
+	       same(s.local, event.local) && same(s.remote, event.remote);
+}
+
+bool is_listed(const snapshot &listed, const pm_event &event) noexcept
+{
+	auto at = std::lower_bound(listed.subflows.begin(), listed.subflows.end(), event.token,
+				   [](const snapshot_subflow &s, std::uint32_t token) { return s.token < token; });
+	for (; at != listed.subflows.end() && at->token == event.token; ++at)
+		if (is_same_subflow(*at, event))
+			return true;
+	return false;
+}
+
 } // namespace
 
 adoption adopt(const snapshot &listed, const manager &known, peers &announced, bool announcements_missed,
@@ -162,6 +180,24 @@ adoption adopt(const snapshot &listed, const manager &known, peers &announced, b
 		handle(about(PM_RESYNC_END, token));
 	});
 	return result;
+}
+
+std::vector<pm_event> still_news(const snapshot &listed, const std::vector<pm_event> &came_meanwhile)
+{
+	std::unordered_multimap<std::uint32_t, const pm_event *> opened; // since the list was begun, by token
+	std::vector<pm_event> news;
+	for (const pm_event &event : came_meanwhile) {
+		if (event.type == PM_SUB_ESTABLISHED)
+			opened.emplace(event.token, &event);
+		if (event.type == PM_COMMAND_FAILED && event.command != PM_ANNOUNCE)
+			continue;
+		const auto [first, last] = opened.equal_range(event.token);
+		if (event.type == PM_SUB_CLOSED && !is_listed(listed, event) &&
+		    std::none_of(first, last, [&](const auto &each) { return is_same_subflow(*each.second, event); }))
+			continue;
+		news.push_back(event);
+	}
+	return news;
 }
 
 } // namespace pm::netlink

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <vector>
 
 #include "pm-netlink/manager.hpp"
 #include "pm-netlink/peers.hpp"
@@ -24,5 +25,10 @@ struct adoption {
 // fully established yet are left as they are: what comes next of them is told by an event.
 [[nodiscard]] adoption adopt(const snapshot &listed, const manager &known, peers &announced, bool announcements_missed,
 			     const std::function<void(const pm_event &)> &handle);
+
+// Of events that came while the list was read, those to handle after its adoption. Left out is the end of a subflow that was
+// over before the list was read, and the refusal of a command about one: the adoption may have asked for another subflow in its
+// place, and this would be taken for news of that.
+[[nodiscard]] std::vector<pm_event> still_news(const snapshot &listed, const std::vector<pm_event> &came_meanwhile);
 
 } // namespace pm::netlink

@@ -27,13 +27,14 @@
 #include "pm-netlink/mib.hpp"
 #include "pm-netlink/netns.hpp"
 #include "pm-netlink/pacing.hpp"
+#include "pm-netlink/resync_state.hpp"
 #include "pm-netlink/snapshot.hpp"
 
 namespace pm::netlink {
 
 namespace {
 
-constexpr std::uint64_t millisecond = 1'000'000, second = 1'000'000'000;
+constexpr std::uint64_t second = 1'000'000'000;
 
 std::string text_of(const pm_addr &address)
 {
@@ -50,63 +51,6 @@ bool is_readable(int fd) noexcept
 	pollfd one{fd, POLLIN, 0};
 	return poll(&one, 1, 0) > 0;
 }
-
-// When the state may be read back, and how far that has got. While it is being read, nothing is decided: events are put
-// by, in order, and handled after what was read has been adopted: each is about a change that the kernel's list shows, or
-// does not show yet.
-class resync_state {
-public:
-	enum class step { idle, settling, reading };
-	// settling: what was decided before is sent, so that the kernel's list shows it
-
-	static constexpr std::size_t most_put_by = std::size_t{1} << 18;
-
-	[[nodiscard]] step at() const noexcept { return at_; }
-	void ask() noexcept
-	{
-		postponed_ += wanted_ || at_ != step::idle;
-		wanted_ = true;
-	}
-	[[nodiscard]] std::optional<std::uint64_t> due() const noexcept
-	{
-		return wanted_ && at_ == step::idle ? std::optional{not_before_} : std::nullopt;
-	}
-	void begin(std::uint64_t now) noexcept
-	{
-		at_ = step::settling;
-		wanted_ = false;
-		begun_ = now;
-	}
-	void read() noexcept { at_ = step::reading; }
-	// An answer of the kernel's that got lost is told by nobody.
-	[[nodiscard]] std::optional<std::uint64_t> patience_ends() const noexcept
-	{
-		return at_ == step::reading ? std::optional{begun_ + 10 * second} : std::nullopt;
-	}
-	[[nodiscard]] bool put_by(const pm_event &event)
-	{
-		if (events_.size() >= most_put_by)
-			return false;
-		events_.push_back(event);
-		return true;
-	}
-	[[nodiscard]] std::vector<pm_event> end(std::uint64_t now) noexcept
-	{
-		at_ = step::idle;
-		took_ = now - begun_;
-		// Under an overload that lasts, four fifths of the time are left for events.
-		not_before_ = now + std::max(100 * millisecond, 4 * took_);
-		return std::exchange(events_, {});
-	}
-	[[nodiscard]] std::uint64_t took() const noexcept { return took_; }
-	[[nodiscard]] std::uint64_t postponed() const noexcept { return postponed_; }
-
-private:
-	step at_ = step::idle;
-	bool wanted_ = false;
-	std::uint64_t begun_ = 0, not_before_ = 0, took_ = 0, postponed_ = 0;
-	std::vector<pm_event> events_;
-};
 
 class netlink_service final : public service {
 public:
@@ -424,7 +368,8 @@ private:
 		const bool lossy = missed > std::exchange(missed_before_, missed); // since the latest one
 		const adoption done = adopt(listed, manager_, peers_, lossy,
 					    [&](const pm_event &event) { pacer_.handle(event, now_ns(), emit_); });
-		catch_up(listed, resync_.end(now_ns()));
+		for (const pm_event &event : still_news(listed, resync_.end(now_ns())))
+			handle(event);
 		++resyncs_.done;
 		resyncs_.last_ns = resync_.took();
 		resyncs_.adopted += done.adopted;
@@ -436,42 +381,6 @@ private:
 			resync_.ask();
 		say_what_was_done(listed.connections.size(), done);
 		wake_up();
-	}
-
-	// What was put by is about subflows that were listed, or came since. All else was over when the list was read; now that
-	// the adoption has asked for others, it would be taken for news of those.
-	void catch_up(const snapshot &listed, const std::vector<pm_event> &events)
-	{
-		std::vector<pm_event> came;
-		for (const pm_event &event : events) {
-			if (event.type == PM_SUB_ESTABLISHED)
-				came.push_back(event);
-			if (event.type == PM_COMMAND_FAILED && event.command != PM_ANNOUNCE)
-				continue; // the list shows what there is instead
-			if (event.type == PM_SUB_CLOSED && !is_listed(listed, event) &&
-			    std::none_of(came.begin(), came.end(),
-					 [&](const pm_event &e) { return is_same_subflow(e, event); }))
-				continue;
-			handle(event);
-		}
-	}
-
-	template <class Subflow>
-	static bool is_same_subflow(const Subflow &s, const pm_event &event) noexcept
-	{
-		return s.token == event.token && s.local_port == event.local_port &&
-		       s.remote_port == event.remote_port && same(s.local, event.local) && same(s.remote, event.remote);
-	}
-	static bool is_listed(const snapshot &listed, const pm_event &event) noexcept
-	{
-		auto at = std::lower_bound(listed.subflows.begin(), listed.subflows.end(), event.token,
-					   [](const snapshot_subflow &s, std::uint32_t token) {
-						   return s.token < token;
-					   });
-		for (; at != listed.subflows.end() && at->token == event.token; ++at)
-			if (is_same_subflow(*at, event))
-				return true;
-		return false;
 	}
 
 	// The kernel's list could not be read: what was put by is handled, and the list asked for again when it may be.

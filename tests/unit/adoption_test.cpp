@@ -556,4 +556,49 @@ RC_GTEST_PROP(adoption_property, leaves_the_subflows_that_are_listed_and_no_othe
 	}
 }
 
+TEST(still_news, leaves_out_the_end_of_what_was_over_before_the_list_was_read)
+{
+	listing listed;
+	listed.connection().subflow(2, 1, 50002);
+	const auto on = [](pm_event_type type, std::uint16_t port) {
+		return on_path(type, token, local4(2), remote4(1), port);
+	};
+	pm_event refused = on(PM_COMMAND_FAILED, 0);
+	refused.command = PM_OPEN_SUBFLOW;
+	pm_event not_announced = on(PM_COMMAND_FAILED, 0);
+	not_announced.command = PM_ANNOUNCE;
+	const std::vector<pm_event> came = {
+		on(PM_SUB_CLOSED, 50001), // not listed: left out
+		on(PM_SUB_CLOSED, 50002), // listed
+		on(PM_SUB_CLOSED, 50003), // not yet opened: another one of that name was over before
+		on(PM_SUB_ESTABLISHED, 50003),
+		on(PM_SUB_CLOSED, 50003),
+		refused, // left out: the list shows that there is none
+		not_announced,
+		event(PM_CLOSED, token),
+	};
+	std::vector<std::pair<int, int>> kept;
+	for (const pm_event &each : still_news(listed.all, came))
+		kept.emplace_back(each.type, each.local_port);
+	EXPECT_EQ(kept, (std::vector<std::pair<int, int>>{{PM_SUB_CLOSED, 50002},
+							  {PM_SUB_ESTABLISHED, 50003},
+							  {PM_SUB_CLOSED, 50003},
+							  {PM_COMMAND_FAILED, 0},
+							  {PM_CLOSED, 0}}));
+}
+
+TEST(still_news, does_not_take_the_end_of_a_subflow_for_that_of_its_successor)
+{
+	host client;
+	client.connect();
+	const listing listed = listing{}.connection(); // the second subflow is gone
+	EXPECT_EQ(client.adopt(listed).dropped, 0u);
+	EXPECT_EQ(client.told(PM_OPEN_SUBFLOW).size(), 1u);
+	client.commands.clear();
+	const pm_event closed = on_path(PM_SUB_CLOSED, token, local4(2), remote4(1), host::port_of(local4(2)));
+	for (const pm_event &each : still_news(listed.all, {closed}))
+		client.handle(each);
+	EXPECT_TRUE(client.commands.empty()) << "it is being opened already";
+}
+
 } // namespace
