@@ -333,6 +333,25 @@ TEST(engine, closes_an_ipv4_subflow_in_the_family_of_its_socket)
 	}
 }
 
+TEST(engine, tries_another_id_where_the_kernel_may_know_the_address_by_an_older_one)
+{
+	constexpr u8 invalid = 22; // EINVAL
+	host client{"fullmesh"};
+	auto commands = client.connect(2);
+	std::set<u8> ids;
+	for (int i = 0; i < 2 * PM_MAX_LOCALS; ++i) {
+		if (commands.empty())
+			commands = client(event(PM_RETRY, token));
+		ASSERT_EQ(opened(commands), 1u);
+		ids.insert(commands[0].local_id);
+		pm_event refused = answer(PM_COMMAND_FAILED, commands[0], 0);
+		refused.error = invalid;
+		commands = client(refused);
+	}
+	EXPECT_EQ(ids.size(), 2u * PM_MAX_LOCALS) << "each of the low ones has had its turn";
+	EXPECT_EQ(*ids.begin(), 1) << "0 is the initial address";
+}
+
 TEST(engine, forgets_a_subflow_that_could_not_be_closed)
 {
 	host client{"fullmesh"};
