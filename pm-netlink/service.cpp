@@ -13,6 +13,7 @@
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
+#include <malloc.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -111,6 +112,8 @@ public:
 			pacer_.retry_due(now_ns(), emit_);
 		if (more || commands_.queued() > 0)
 			wake_up();
+		else
+			give_memory_back();
 		set_timer();
 		return {};
 	}
@@ -182,6 +185,7 @@ private:
 	static constexpr std::size_t events_a_round = 256;
 	static constexpr unsigned rounds = 64;
 	static constexpr std::size_t most_queued = 16384;
+	static constexpr std::size_t worth_giving_back = 256; // connections
 
 	using step = resync_state::step;
 
@@ -200,6 +204,17 @@ private:
 		[[maybe_unused]] const ssize_t size = ::read(fd, &count, sizeof count);
 	}
 	void wake_up() noexcept { eventfd_write(more_.get(), 1); }
+
+	// What the connections of a rush have taken goes back to the system: the allocator would keep it for good. It costs
+	// less than the rush did, and happens once for each.
+	void give_memory_back() noexcept
+	{
+		most_open_ = std::max(most_open_, manager_.connections());
+		if (most_open_ < worth_giving_back || manager_.connections() > most_open_ / 4)
+			return;
+		malloc_trim(0);
+		most_open_ = manager_.connections();
+	}
 
 	void set_timer() noexcept
 	{
@@ -466,6 +481,7 @@ private:
 	struct service_status::announcements announcements_;
 	const std::uint64_t started_ = now_ns();
 	std::uint64_t seen_lost_ = 0, unsaid_lost_ = 0, said_ = 0;
+	std::size_t most_open_ = 0; // connections at once, since memory was last given back
 	std::uint64_t missed_before_ = 0; // announcements, when the state was last read back
 	bool missed_while_running_ = false, addresses_pending_ = false, look_at_all_ = false;
 };
