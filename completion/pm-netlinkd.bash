@@ -25,6 +25,10 @@ _pm_netlinkd()
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		return
 		;;
+	--events)
+		mapfile -t COMPREPLY < <(compgen -W 'netlink ringbuf' -- "$word")
+		return
+		;;
 	--run-dir)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -d -- "$word")
@@ -33,9 +37,9 @@ _pm_netlinkd()
 	esac
 
 	if [[ $word == -* ]]; then
-		mapfile -t COMPREPLY < <(compgen -W '-h --help -V --version -n --netns --set --config --run-dir' -- "$word")
+		mapfile -t COMPREPLY < <(compgen -W '-h --help -V --version -n --netns --set --config --events --run-dir' -- "$word")
 	else
-		mapfile -t COMPREPLY < <(compgen -W "$(pathlab policies 2>/dev/null | sed -n 's/^\([a-z][a-z0-9_-]*\):.*/\1/p')" -- "$word")
+		mapfile -t COMPREPLY < <(compgen -W "$(pathlab policies 2>/dev/null | sed -n '/only by/d; s/^\([a-z][a-z0-9_-]*\):.*/\1/p')" -- "$word")
 	fi
 }
 complete -F _pm_netlinkd pm-netlinkd

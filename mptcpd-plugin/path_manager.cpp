@@ -178,27 +178,10 @@ void path_manager::list_locals()
 		return say_once(said_no_locals_, addresses.error().text);
 	for (const pm_event &event : netlink::changes(plugged_->connections.locals(), *addresses))
 		decide(event);
-	name_interfaces();
+	if (plugged_->connections.name_interfaces(settings_.policy))
+		for (const pm_event &event : plugged_->connections.look_at_all())
+			decide(event);
 	settle();
-}
-
-// An interface that went and came back has another index under the same name.
-void path_manager::name_interfaces()
-{
-	const auto values = make_settings(policy_, settings_.policy);
-	if (!values || std::equal(std::begin(values->value), std::end(values->value), std::begin(values_.value)))
-		return;
-	values_ = *values;
-	plugged_->connections.change(policy_, values_, settings_.most_connections);
-	std::vector<pm_event> again;
-	plugged_->connections.for_each([&](const pm_connection &c) {
-		pm_event event{};
-		event.type = PM_RETRY;
-		event.token = c.token;
-		again.push_back(event);
-	});
-	for (const pm_event &event : again)
-		decide(event);
 }
 
 void path_manager::look_for_refusals()

@@ -86,7 +86,6 @@ private:
 	void decide(const pm_event &event);
 	void carry_out(const pm_command &command);
 	void list_locals();
-	void name_interfaces();
 	void look_for_refusals();
 	void take_over(const std::string &why);
 	void serve();
@@ -95,7 +94,7 @@ private:
 
 	const policy_info &policy_;
 	netlink::manager_settings settings_;
-	pm_settings values_; // of the policy
+	pm_settings values_; // of the policy, to begin with
 	mptcpd_pm *pm_;
 	std::unique_ptr<plugged> plugged_;
 	std::unique_ptr<netlink::service> service_;

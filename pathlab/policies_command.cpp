@@ -23,7 +23,10 @@ nlohmann::json describe(const policy_info &policy)
 				    {"most", each.most},
 				    {"preset", each.preset},
 				    {"interface", each.is_interface}});
-	return {{"name", policy.name}, {"help", policy.help}, {"settings", settings}};
+	return {{"name", policy.name},
+		{"help", policy.help},
+		{"settings", settings},
+		{"only_attached", policy.handle == nullptr}};
 }
 
 expected<void> run(const options &, context &all)
@@ -32,6 +35,7 @@ expected<void> run(const options &, context &all)
 		nlohmann::json list = nlohmann::json::array();
 		for (const policy_info &policy : all_policies())
 			list.push_back(describe(policy));
+		list.push_back(describe(guard_policy()));
 		fmt::print("{}\n", nlohmann::json{{"policies", list}}.dump(2));
 		return {};
 	}
@@ -44,6 +48,7 @@ expected<void> run(const options &, context &all)
 				fmt::print("    {}={}  ({} to {})  {}\n", each.name, each.preset, each.least, each.most,
 					   each.help);
 	}
+	fmt::print("{}: {} (only by `pathlab attach`)\n", guard_policy().name, guard_policy().help);
 	return {};
 }
 

@@ -24,7 +24,8 @@ struct options {
 expected<void> run(const options &asked, context &all)
 {
 	if (!(asked.seconds.value_or(1) > 0)) // not a number is not above 0 either
-		return fail(fmt::format("cannot record for {} seconds: -d takes a number above 0", *asked.seconds));
+		return fail_usage(
+			fmt::format("cannot record for {} seconds: -d takes a number above 0", *asked.seconds));
 	all.ends_by_interrupt = true;
 	const auto where = asked.name.empty() ? netns::current() : netns::open(asked.name);
 	if (!where)

@@ -29,7 +29,7 @@ struct options {
 expected<replay::pacing> pace_of(const options &asked)
 {
 	if (!asked.rate.empty() && asked.speed)
-		return fail("--rate and --speed exclude each other: give one of them");
+		return fail_usage("--rate and --speed exclude each other: give one of them");
 	if (asked.rate == "max")
 		return replay::at_full_rate{};
 	if (!asked.rate.empty()) {
@@ -37,13 +37,14 @@ expected<replay::pacing> pace_of(const options &asked)
 		const char *end = asked.rate.data() + asked.rate.size();
 		const auto [at, wrong] = std::from_chars(asked.rate.data(), end, rate);
 		if (wrong != std::errc{} || at != end || !std::isfinite(rate) || rate <= 0)
-			return fail(fmt::format("--rate takes events per second, a number above 0, or `max`, not '{}'",
-						asked.rate));
+			return fail_usage(
+				fmt::format("--rate takes events per second, a number above 0, or `max`, not '{}'",
+					    asked.rate));
 		return replay::at_rate{rate};
 	}
 	const double speed = asked.speed.value_or(1);
 	if (!(speed > 0) || !std::isfinite(speed))
-		return fail(fmt::format("--speed takes a number above 0, not {}", speed));
+		return fail_usage(fmt::format("--speed takes a number above 0, not {}", speed));
 	return replay::at_own_times{speed};
 }
 

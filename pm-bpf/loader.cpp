@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "pm-bpf/pm.skel.h"
+#include "pm-bpf/verifier_log.hpp"
 
 namespace pm::bpf {
 
@@ -53,26 +54,6 @@ static_assert(sizeof(pm_result) % 8 == 0 && sizeof(pm_event) % 8 == 0, "an array
 
 // libbpf prints what it does not return; what matters is in the verifier's log.
 int keep_quiet(libbpf_print_level, const char *, va_list) { return 0; }
-
-// The verifier's last lines, of which the first that says what is wrong is enough for one sentence.
-std::string last_words(const std::string &log)
-{
-	std::string text{log.c_str()};
-	while (!text.empty() && text.back() == '\n')
-		text.pop_back();
-	const auto statistics = text.rfind("\nprocessed ");
-	if (statistics != std::string::npos)
-		text.resize(statistics);
-	const auto line = text.rfind('\n');
-	return line == std::string::npos ? text : text.substr(line + 1);
-}
-
-std::uint32_t processed(const std::string &log)
-{
-	const auto at = log.find("processed ");
-	return at == std::string::npos ? 0
-				       : static_cast<std::uint32_t>(std::strtoul(log.c_str() + at + 10, nullptr, 10));
-}
 
 } // namespace
 
@@ -126,7 +107,7 @@ struct engine::impl {
 			return fail_errno(fmt::format("the kernel refused the BPF program of policy {} ({})",
 						      policy.name, last_words(log)));
 		}
-		instructions = processed(log);
+		instructions = processed_instructions(log);
 		log = {};
 		program = bpf_program__fd(chosen);
 		if (auto done = events.map(skeleton->maps.pm_events, PM_BATCH); !done)

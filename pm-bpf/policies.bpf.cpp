@@ -23,3 +23,21 @@ extern "C" int pm_handle_namespace(pm_namespace *ns, const pm_event *event, pm_r
 	pm::fold_namespace(*ns, *event, *result);
 	return 0;
 }
+
+// An event without a decision: of a connection that is being read back.
+extern "C" int pm_fold(const pm_namespace *ns, pm_connection *connection, const pm_event *event, pm_result *result)
+{
+	if (!ns || !connection || !event || !result)
+		return -1;
+	pm::begin(*event, *result);
+	pm::apply(*ns, *connection, *event, *result);
+	return 0;
+}
+
+// The place of an address among the namespace's, or pm::none.
+extern "C" int pm_listed_place(pm_namespace *ns, const pm_addr *address)
+{
+	if (!ns || !address)
+		return -1;
+	return static_cast<int>(pm::find_listed(*ns, *address));
+}

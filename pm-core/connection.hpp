@@ -17,7 +17,7 @@ PM_INLINE constexpr u8 bit(unsigned place) { return static_cast<u8>(1u << (place
 // ---- subflows ----
 
 // The part of pm_subflow::word that names a subflow: its addresses and ports.
-constexpr u64 subflow_name = 0xffffffffffff;
+constexpr u64 subflow_name = 0xffffffffffff, subflow_pair = 0xffff; // ... and its addresses alone
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "subflow_name masks the first six bytes");
 
 PM_INLINE u64 subflow_key(unsigned local, unsigned remote, u16 local_port, u16 remote_port)
@@ -41,7 +41,7 @@ PM_INLINE unsigned find_subflow(pm_connection &c, unsigned local, unsigned remot
 		if (i >= c.subflows)
 			break;
 		const pm_subflow &s = c.subflow[i];
-		if (s.state == PM_SUBFLOW_NONE || s.local != local || s.remote != remote)
+		if ((s.word & subflow_pair) != (exact & subflow_pair) || s.state == PM_SUBFLOW_NONE)
 			continue;
 		if (s.state == PM_SUBFLOW_OPENING) {
 			if (found == none)
@@ -71,7 +71,7 @@ PM_INLINE unsigned free_subflow(pm_connection &c)
 
 PM_INLINE void forget_subflow(pm_connection &c, unsigned place)
 {
-	zero(&c.subflow[place & (PM_MAX_SUBFLOWS - 1)], sizeof(pm_subflow));
+	c.subflow[place & (PM_MAX_SUBFLOWS - 1)].word = 0;
 	if (place + 1u == c.subflows)
 		--c.subflows;
 }
@@ -84,10 +84,26 @@ PM_INLINE u8 &failures_of(pm_connection &c, unsigned local, unsigned remote)
 	return c.failures[local & (PM_MAX_LOCALS - 1)][remote & (PM_MAX_REMOTES - 1)];
 }
 
-PM_INLINE bool is_exhausted(u8 failures)
+// Eight counts at once, one in each byte.
+constexpr u64 in_each_byte = 0x0101010101010101, high_bits = 0x80 * in_each_byte;
+
+// Bit i: whether byte i of `a` is less than byte i of `b`.
+PM_INLINE constexpr u8 lesser(u64 a, u64 b)
 {
-	return (failures & failed_in_a_row) >= PM_MAX_FAILURES || failures >= PM_MAX_CLOSURES * closure;
+	// Bit 7 of each byte: whether the lower seven bits of a's are not less. That bit lends, so no byte borrows from another.
+	const u64 not_less = (a | high_bits) - (b & ~high_bits);
+	const u64 flags = ((~a & b) | (~(a ^ b) & ~not_less)) & high_bits;
+	return static_cast<u8>((flags >> 7) * 0x0102040810204080 >> 56); // bit 7 of byte i to bit i
 }
+
+// Bit r: whether the pair of a local address with remote address r is to be left alone. No loop, and no branch.
+PM_INLINE constexpr u8 exhausted_pairs(u64 failures_row)
+{
+	return static_cast<u8>(~lesser(failures_row & failed_in_a_row * in_each_byte, PM_MAX_FAILURES * in_each_byte) |
+			       ~lesser(failures_row, PM_MAX_CLOSURES * closure * in_each_byte));
+}
+
+PM_INLINE constexpr bool is_exhausted(u8 failures) { return exhausted_pairs(failures) & 1; }
 
 PM_INLINE void count_failure(pm_connection &c, unsigned local, unsigned remote, u8 kind)
 {
@@ -125,10 +141,7 @@ PM_INLINE unsigned find_local(pm_connection &c, const pm_addr &address)
 	return found;
 }
 
-PM_INLINE void forgive_local(pm_connection &c, unsigned local)
-{
-	zero(c.failures[local & (PM_MAX_LOCALS - 1)], PM_MAX_REMOTES);
-}
+PM_INLINE void forgive_local(pm_connection &c, unsigned local) { c.failures_row[local & (PM_MAX_LOCALS - 1)] = 0; }
 
 // A place for one more address: a free one, or one whose address is gone and which no subflow uses.
 PM_INLINE unsigned free_place(u8 taken, u8 gone, u8 used)
@@ -160,12 +173,12 @@ PM_INLINE unsigned add_local(pm_connection &c, const pm_addr &address, pm_result
 	return l;
 }
 
-// Gives a local address its id: when it is first needed, one that no address of this connection has had (RFC 8684, 3.4.1:
+// Gives local address result.local its id: when it is first needed, one that no address of this connection has had (RFC 8684, 3.4.1:
 // an id names one address, and the peer may still know the old one). Only after 254 of them ids come round again. Place 0
 // has id 0.
-PM_INLINE void give_local_id(pm_connection &c, unsigned local)
+PM_STAGE(give_local_id)
 {
-	const unsigned l = local & (PM_MAX_LOCALS - 1);
+	const unsigned l = result.local & (PM_MAX_LOCALS - 1);
 	if (l == 0 || c.local_id[l] != 0)
 		return;
 	if (c.last_local_id < 0xff) {

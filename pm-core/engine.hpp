@@ -50,7 +50,7 @@ PM_INLINE void emit_address(const pm_connection &c, unsigned local, pm_command_t
 {
 	const unsigned l = local & (PM_MAX_LOCALS - 1);
 	pm_command &command = result.command[result.commands++ & (PM_MAX_COMMANDS - 1)];
-	zero(&command, sizeof command);
+	zero(command);
 	command.token = c.token;
 	command.type = static_cast<u8>(type);
 	command.local_id = c.local_id[l];
@@ -62,8 +62,9 @@ PM_INLINE void emit_address(const pm_connection &c, unsigned local, pm_command_t
 PM_INLINE bool is_backup(const pm_plan &plan, const pm_subflow &s) { return plan.backup & bit(s.local); }
 
 // Closes what stands on an address that is gone, and counts the rest for each pair.
-PM_INLINE void close_orphans(const pm_namespace &ns, pm_connection &c, const pm_event &event, pm_result &result)
+PM_STAGE(close_orphans)
 {
+	zero(result.have);
 	const u8 subflows = c.subflows, local_gone = c.local_gone, remote_gone = c.remote_gone;
 	for (unsigned i = 0; i < PM_MAX_SUBFLOWS; ++i) {
 		if (i >= subflows)
@@ -71,7 +72,7 @@ PM_INLINE void close_orphans(const pm_namespace &ns, pm_connection &c, const pm_
 		pm_subflow &s = c.subflow[i];
 		if (s.state == PM_SUBFLOW_NONE || s.state == PM_SUBFLOW_CLOSING)
 			continue;
-		const bool orphan = (local_gone & bit(s.local)) || (remote_gone & bit(s.remote));
+		const unsigned orphan = (local_gone >> (s.local & 7) | remote_gone >> (s.remote & 7)) & 1;
 		if (orphan && s.state == PM_SUBFLOW_ESTABLISHED) {
 			emit(ns, c, event, i, PM_CLOSE_SUBFLOW, result);
 			s.state = PM_SUBFLOW_CLOSING;
@@ -85,28 +86,20 @@ PM_INLINE void close_orphans(const pm_namespace &ns, pm_connection &c, const pm_
 // Compares the plan with what is there: which address pairs lack subflows, and whether any has too many.
 PM_STAGE(compare)
 {
-	zero(&result.have, sizeof result.have);
-	close_orphans(ns, c, event, result);
 	if (!result.ours)
 		return;
 	if (result.plan.subflows[0][0] == 0 && result.have.subflows[0][0] != 0)
 		result.plan.subflows[0][0] = 1; // the initial subflow stays
 	const view v(ns, c);
 	for (unsigned l = 0; l < PM_MAX_LOCALS; ++l) {
-		if (result.plan.row[l] == result.have.row[l])
+		const u64 want = result.plan.row[l], have = result.have.row[l];
+		if (want == have)
 			continue;
-		const u8 partners = v.partners(l);
-		for (unsigned r = 0; r < PM_MAX_REMOTES; ++r) {
-			const u8 want = result.plan.subflows[l][r], have = result.have.subflows[l][r];
-			if (have > want)
-				result.surplus = 1;
-			if (have >= want || !(partners & bit(r)))
-				continue;
-			if (is_exhausted(c.failures[l][r]))
-				++result.exhausted;
-			else
-				result.missing |= 1ull << (l * PM_MAX_REMOTES + r);
-		}
+		result.surplus |= lesser(want, have);
+		const u8 lacking = lesser(have, want) & v.partners(l), exhausted = exhausted_pairs(c.failures_row[l]);
+		if (lacking & exhausted) // rarely, and without an instruction for it counting is slow
+			result.exhausted = static_cast<u8>(result.exhausted + __builtin_popcount(lacking & exhausted));
+		result.missing |= static_cast<u64>(lacking & ~exhausted) << (l * PM_MAX_REMOTES);
 	}
 }
 
@@ -122,22 +115,9 @@ PM_STAGE(close_surplus)
 		u8 &have = result.have.subflows[s.local & (PM_MAX_LOCALS - 1)][s.remote & (PM_MAX_REMOTES - 1)];
 		if (have <= result.plan.subflows[s.local & (PM_MAX_LOCALS - 1)][s.remote & (PM_MAX_REMOTES - 1)])
 			continue;
+		--have;
 		emit(ns, c, event, i, PM_CLOSE_SUBFLOW, result);
 		s.state = PM_SUBFLOW_CLOSING;
-		--have;
-	}
-}
-
-// Turns the plan of the pairs in result.missing into how many subflows they lack, and gives their local addresses ids.
-PM_INLINE void prepare_missing(pm_connection &c, pm_result &result)
-{
-	for (unsigned l = 0; l < PM_MAX_LOCALS; ++l) {
-		if (!(result.missing >> (l * PM_MAX_REMOTES) & 0xff))
-			continue;
-		give_local_id(c, l);
-		for (unsigned r = 0; r < PM_MAX_REMOTES; ++r)
-			result.plan.subflows[l][r] = static_cast<u8>(result.plan.subflows[l][r] -
-								     result.have.subflows[l][r]);
 	}
 }
 
@@ -146,6 +126,10 @@ PM_STAGE(open_next)
 {
 	const unsigned pair = lowest_bit(result.missing);
 	const unsigned l = pair / PM_MAX_REMOTES & (PM_MAX_LOCALS - 1), r = pair & (PM_MAX_REMOTES - 1);
+	if (c.local_id[l] == 0) {
+		result.local = static_cast<u8>(l);
+		give_local_id(ns, c, event, result);
+	}
 	pm_subflow opening{};
 	opening.state = PM_SUBFLOW_OPENING;
 	opening.local = static_cast<u8>(l);
@@ -156,7 +140,7 @@ PM_STAGE(open_next)
 	emit(ns, c, event, result.place, PM_OPEN_SUBFLOW, result);
 	if (c.subflows <= result.place)
 		c.subflows = static_cast<u8>(result.place + 1);
-	if (--result.plan.subflows[l][r] == 0)
+	if (++result.have.subflows[l][r] >= result.plan.subflows[l][r])
 		result.missing &= result.missing - 1;
 }
 
@@ -164,7 +148,6 @@ PM_STAGE(open_next)
 // cannot bear.
 PM_STAGE(open_missing)
 {
-	prepare_missing(c, result);
 	for (unsigned i = 0; i < PM_MAX_SUBFLOWS; ++i) {
 		if (!result.missing)
 			return;
@@ -177,18 +160,24 @@ PM_STAGE(open_missing)
 		++result.full_subflows;
 }
 
+PM_STAGE(change_priority)
+{
+	c.subflow[result.place & (PM_MAX_SUBFLOWS - 1)].flags ^= PM_SUBFLOW_ASKED_BACKUP;
+	emit(ns, c, event, result.place, PM_SET_BACKUP, result);
+}
+
 // Asks for the priority that the plan gives each subflow that is there. One that is being opened has no name yet.
 PM_STAGE(set_priorities)
 {
 	for (unsigned i = 0; i < PM_MAX_SUBFLOWS; ++i) {
 		if (i >= c.subflows)
 			break;
-		pm_subflow &s = c.subflow[i];
+		const pm_subflow &s = c.subflow[i];
 		if (s.state != PM_SUBFLOW_ESTABLISHED ||
 		    is_backup(result.plan, s) == !!(s.flags & PM_SUBFLOW_ASKED_BACKUP))
 			continue;
-		s.flags ^= PM_SUBFLOW_ASKED_BACKUP;
-		emit(ns, c, event, i, PM_SET_BACKUP, result);
+		result.place = static_cast<u8>(i);
+		change_priority(ns, c, event, result);
 	}
 }
 
@@ -200,7 +189,8 @@ PM_STAGE(announce)
 		if (result.plan.announce & c.announce_refused & place) {
 			++result.exhausted;
 		} else if (result.plan.announce & ~c.announced & place) {
-			give_local_id(c, l);
+			result.local = static_cast<u8>(l);
+			give_local_id(ns, c, event, result);
 			emit_address(c, l, PM_ANNOUNCE, result.plan.announce_port, result);
 			c.announced |= place;
 		} else if (c.announced & ~result.plan.announce & place) {
@@ -216,13 +206,14 @@ template <policy P>
 PM_INLINE void decide(const pm_namespace &ns, pm_connection &c, const pm_event &event, const pm_settings &settings,
 		      pm_result &result)
 {
-	zero(&result.plan, sizeof result.plan);
+	zero(result.plan);
 	// From the server's side the peer's subflows are the peer's affair.
 	result.ours = client_side(c) || P::opens_from_server;
 	P::plan(view(ns, c), settings, result.plan);
 	// First: with the last subflow of an address the kernel forgets that it was announced, and can withdraw it no more.
 	if (result.plan.announce != c.announced)
 		announce(ns, c, event, result);
+	close_orphans(ns, c, event, result);
 	compare(ns, c, event, result);
 	if (result.surplus)
 		close_surplus(ns, c, event, result);

@@ -1,138 +1,12 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
-// Events into state: folds an event into its connection, and local address events into the namespace. What an event says
-// only matters through the state that it leaves behind. Decides nothing; see engine.hpp.
+// Events into state: folds an event into its connection. What an event says only matters through the state that it leaves
+// behind. Decides nothing; see engine.hpp. Local address events are in locals.hpp.
 #pragma once
 
-#include "connection.hpp"
+#include "locals.hpp"
 
 namespace pm {
-
-// The head of the result, as it is before anything is done. What lies behind it is written before it is read.
-PM_INLINE void begin(const pm_event &event, pm_result &result)
-{
-	zero(&result, __builtin_offsetof(pm_result, plan));
-	result.seq = event.seq;
-	result.status = PM_FOLDED;
-}
-
-// ---- the namespace's addresses ----
-
-// The place of an address, whether it is present or was.
-PM_INLINE unsigned find_listed(pm_namespace &ns, const pm_addr &address)
-{
-	PM_HIDDEN u8 &found = ns.found;
-	found = none;
-	for (unsigned i = 0; i < PM_MAX_LOCALS; ++i)
-		if (same(ns.local[i], address)) {
-			found = static_cast<u8>(i);
-			break;
-		}
-	return found;
-}
-
-PM_INLINE void list_local(pm_namespace &ns, const pm_event &event, pm_result &result)
-{
-	unsigned place = find_listed(ns, event.local);
-	// Otherwise one that was never used, so that what is gone is remembered for as long as there is room.
-	if (place == none)
-		place = find_listed(ns, pm_addr{});
-	if (place == none) {
-		if (ns.present == 0xff) {
-			++result.full_locals;
-			return;
-		}
-		PM_HIDDEN u8 &found = ns.found;
-		found = static_cast<u8>(lowest_bit(static_cast<u8>(~ns.present)));
-		place = found;
-	}
-	if (!(ns.present & bit(place))) {
-		ns.local[place & (PM_MAX_LOCALS - 1)] = event.local;
-		ns.present |= bit(place);
-		++ns.generation;
-	}
-	if (ns.ifindex[place & (PM_MAX_LOCALS - 1)] != event.ifindex) {
-		ns.ifindex[place & (PM_MAX_LOCALS - 1)] = event.ifindex;
-		++ns.generation;
-	}
-	ns.stale &= ~bit(place);
-}
-
-PM_INLINE void unlist_local(pm_namespace &ns, const pm_event &event)
-{
-	const unsigned place = find_listed(ns, event.local);
-	if (place == none || !(ns.present & bit(place)))
-		return;
-	const u32 ifindex = ns.ifindex[place & (PM_MAX_LOCALS - 1)];
-	if (event.ifindex && ifindex && event.ifindex != ifindex)
-		return; // it has moved to another interface
-	ns.present &= ~bit(place);
-	ns.stale &= ~bit(place);
-	++ns.generation;
-}
-
-PM_INLINE void drop_stale_locals(pm_namespace &ns)
-{
-	if (ns.stale)
-		++ns.generation;
-	ns.present &= ~ns.stale;
-	ns.stale = 0;
-}
-
-// Folds a local address event, or a resync with token 0, into the namespace.
-PM_INLINE void fold_namespace(pm_namespace &ns, const pm_event &event, pm_result &result)
-{
-	const u32 generation = ns.generation;
-	begin(event, result);
-	if (event.type == PM_RESYNC_BEGIN)
-		ns.stale = ns.present;
-	else if (event.type == PM_RESYNC_END)
-		drop_stale_locals(ns);
-	else if (event.type == PM_LOCAL_ADDED)
-		list_local(ns, event, result);
-	else
-		unlist_local(ns, event);
-	if (ns.generation != generation)
-		result.status = PM_LOCALS_CHANGED;
-}
-
-// Takes the namespace's addresses over into the connection's table. An address that was listed and is not any more is
-// gone. One that never was (loopback, say, or one too many) is none of the policy's business, but exists.
-PM_STAGE(take_locals)
-{
-	u8 listed = 0, was_listed = c.local_listed;
-	for (unsigned i = 0; i < PM_MAX_LOCALS; ++i) {
-		const unsigned known = find_local(c, ns.local[i]);
-		if (known == none)
-			continue;
-		if (ns.present & bit(i))
-			listed |= bit(known);
-		else
-			was_listed |= bit(known);
-	}
-	// First what is gone: its places may be needed by what is new.
-	c.local_gone |= was_listed & ~listed;
-	c.local_listed &= listed;
-	for (unsigned i = 0; i < PM_MAX_LOCALS; ++i) {
-		if (!(ns.present & bit(i)))
-			continue;
-		unsigned l = find_local(c, ns.local[i]);
-		if (l == none) {
-			note_places_in_use(ns, c, event, result);
-			l = add_local(c, ns.local[i], result);
-		}
-		if (l == none)
-			continue;
-		if (c.local_gone & bit(l))
-			forgive_local(c, l); // it is back: what failed before says nothing
-		c.local_gone &= ~bit(l);
-		c.local_listed |= bit(l);
-		c.local_from[l & (PM_MAX_LOCALS - 1)] = static_cast<u8>(i);
-	}
-	c.generation = ns.generation;
-}
-
-// ---- events into state ----
 
 // The port that the remote address of a subflow listens on; 0, any, for what the server sees: a port that the peer chose.
 PM_INLINE u16 listen_port(const pm_connection &c, const pm_event &event)
@@ -141,7 +15,7 @@ PM_INLINE u16 listen_port(const pm_connection &c, const pm_event &event)
 }
 
 // The places of the event's addresses.
-PM_INLINE void locate_addresses(pm_connection &c, const pm_event &event, pm_result &result)
+PM_STAGE(locate_addresses)
 {
 	result.local = static_cast<u8>(find_local(c, event.local));
 	result.remote = static_cast<u8>(find_remote(c, event.remote, listen_port(c, event)));
@@ -150,7 +24,7 @@ PM_INLINE void locate_addresses(pm_connection &c, const pm_event &event, pm_resu
 // The place of the event's subflow, between the addresses that have been located.
 PM_STAGE(locate_subflow)
 {
-	locate_addresses(c, event, result);
+	locate_addresses(ns, c, event, result);
 	result.place = none;
 	if (result.local != none && result.remote != none)
 		result.place = static_cast<u8>(
@@ -215,13 +89,18 @@ PM_INLINE void subflow_established(const pm_namespace &ns, pm_connection &c, con
 	s.remote_port = event.remote_port;
 }
 
+// Counts the end of a subflow against its address pair, unless this side closed it.
+PM_INLINE void count_end(pm_connection &c, const pm_subflow &s)
+{
+	if (s.state != PM_SUBFLOW_CLOSING)
+		count_failure(c, s.local, s.remote, s.state == PM_SUBFLOW_OPENING ? failure : closure);
+}
+
 PM_INLINE void subflow_closed(pm_connection &c, const pm_result &result)
 {
 	if (result.place == none)
 		return;
-	const u8 state = c.subflow[result.place & (PM_MAX_SUBFLOWS - 1)].state;
-	if (state != PM_SUBFLOW_CLOSING)
-		count_failure(c, result.local, result.remote, state == PM_SUBFLOW_OPENING ? failure : closure);
+	count_end(c, c.subflow[result.place & (PM_MAX_SUBFLOWS - 1)]);
 	forget_subflow(c, result.place);
 }
 
@@ -244,7 +123,7 @@ PM_STAGE(locate_opening)
 // A resync lists a subflow that is being opened. Its local port, which the kernel knows, is learnt when it is there.
 PM_STAGE(subflow_opening)
 {
-	locate_addresses(c, event, result);
+	locate_addresses(ns, c, event, result);
 	if (result.local == none || result.remote == none)
 		add_addresses(ns, c, event, result);
 	if (result.local == none || result.remote == none)
@@ -271,7 +150,8 @@ PM_STAGE(subflow_opening)
 PM_STAGE(command_failed)
 {
 	constexpr u8 invalid = 22; // EINVAL
-	const unsigned l = find_local(c, event.local);
+	locate_subflow(ns, c, event, result);
+	const unsigned l = result.local;
 	// The kernel may know this address by an id that a path manager before us gave it: one of the first, so try those.
 	if (l != none && l != 0 && event.error == invalid &&
 	    (event.command == PM_ANNOUNCE || event.command == PM_OPEN_SUBFLOW))
@@ -283,7 +163,6 @@ PM_STAGE(command_failed)
 		}
 		return;
 	}
-	locate_subflow(ns, c, event, result);
 	if (result.place == none)
 		return;
 	const u8 state = c.subflow[result.place & (PM_MAX_SUBFLOWS - 1)].state;
@@ -296,7 +175,7 @@ PM_STAGE(command_failed)
 
 PM_STAGE(retry)
 {
-	zero(c.failures, sizeof c.failures);
+	zero(c.failures_row);
 	c.announce_refused = 0;
 	c.flags &= static_cast<u8>(~PM_CONN_HELD);
 }
@@ -317,7 +196,7 @@ PM_STAGE(connection_described)
 	const u8 side = event.flags & PM_SERVER_SIDE ? PM_CONN_SERVER_SIDE : 0;
 	if (first) { // also when the token was used before, and its CLOSED was lost
 		const u8 kept = c.flags & PM_CONN_RESYNCING;
-		zero(&c, sizeof c);
+		zero(c);
 		c.flags = static_cast<u8>(side | kept | (event.flags & PM_IPV4_SOCKET ? PM_CONN_IPV4_SOCKET : 0));
 		c.token = event.token;
 		c.local_port = event.local_port;
@@ -379,8 +258,6 @@ PM_STAGE(address_removed)
 PM_STAGE(resync_begin)
 {
 	c.flags |= PM_CONN_RESYNCING;
-	// What was counted may have come from events that were lost, repeated or out of order.
-	zero(c.failures, sizeof c.failures);
 	// The initial address is never listed as announced; whether it was removed is said explicitly.
 	c.remote_stale = static_cast<u8>(c.remotes & ~1u);
 	for (unsigned i = 0; i < PM_MAX_SUBFLOWS; ++i) {
@@ -388,6 +265,14 @@ PM_STAGE(resync_begin)
 			break;
 		c.subflow[i].flags |= PM_SUBFLOW_STALE;
 	}
+}
+
+// Nobody has heard of the end of subflow result.place.
+PM_STAGE(drop_unconfirmed)
+{
+	pm_subflow &s = c.subflow[result.place & (PM_MAX_SUBFLOWS - 1)];
+	count_end(c, s);
+	s.word = 0;
 }
 
 PM_STAGE(resync_end)
@@ -399,14 +284,20 @@ PM_STAGE(resync_end)
 	if (event.flags & PM_LISTED_ALL)
 		c.remote_gone |= c.remote_stale;
 	c.remote_stale = 0;
-	u8 left = 0;
+	PM_HIDDEN u8 &left = c.found;
+	left = 0;
 	for (unsigned i = 0; i < PM_MAX_SUBFLOWS; ++i) {
 		if (i >= c.subflows)
 			break;
-		if (c.subflow[i].state != PM_SUBFLOW_NONE && (c.subflow[i].flags & PM_SUBFLOW_STALE))
-			zero(&c.subflow[i], sizeof(pm_subflow));
-		if (c.subflow[i].state != PM_SUBFLOW_NONE)
+		const pm_subflow &s = c.subflow[i];
+		if (s.state == PM_SUBFLOW_NONE)
+			continue;
+		if (s.flags & PM_SUBFLOW_STALE) {
+			result.place = static_cast<u8>(i);
+			drop_unconfirmed(ns, c, event, result);
+		} else {
 			left = static_cast<u8>(i + 1);
+		}
 	}
 	c.subflows = left;
 }

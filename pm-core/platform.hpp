@@ -47,7 +47,12 @@ using u16 = pm_u16;
 using u32 = pm_u32;
 using u64 = pm_u64;
 
-PM_INLINE void zero(void *memory, unsigned long size) { __builtin_memset(memory, 0, size); }
+// Of an object whose type is known: BPF has no unaligned store, so for mere bytes it would take one each.
+template <class T>
+PM_INLINE void zero(T &object)
+{
+	__builtin_memset(&object, 0, sizeof object);
+}
 // The number of the lowest bit that is set; `bits` is not 0.
 PM_INLINE constexpr unsigned lowest_bit(u64 bits) { return static_cast<unsigned>(__builtin_ctzll(bits)); }
 

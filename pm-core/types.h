@@ -56,8 +56,8 @@ enum pm_event_type {
 	PM_LOCAL_ADDED = 32,
 	PM_LOCAL_REMOVED = 33,
 	/*
-	 * Adoption of a state that was read back: RESYNC_BEGIN marks all that is known as unconfirmed, ordinary events
-	 * describe what exists, RESYNC_END drops what none of them confirmed and compares with the plan.
+	 * Adoption of a connection's state that was read back: RESYNC_BEGIN marks all that is known as unconfirmed, ordinary
+	 * events describe what exists, RESYNC_END drops what none of them confirmed and compares with the plan.
 	 */
 	PM_RESYNC_BEGIN = 40,
 	PM_RESYNC_END = 41,
@@ -69,8 +69,7 @@ enum pm_event_type {
 /* Events with which a connection enters the table of connections, should it not be there. PM_CLOSED takes it out. */
 #define PM_ENTERS_TABLE(type) ((type) == PM_CREATED || (type) == PM_ESTABLISHED || (type) == PM_RESYNC_BEGIN)
 /* Events that are about the namespace when they carry no token. */
-#define PM_ABOUT_NAMESPACE(type) \
-	((type) == PM_LOCAL_ADDED || (type) == PM_LOCAL_REMOVED || (type) == PM_RESYNC_BEGIN || (type) == PM_RESYNC_END)
+#define PM_ABOUT_NAMESPACE(type) ((type) == PM_LOCAL_ADDED || (type) == PM_LOCAL_REMOVED)
 
 enum pm_event_flag {
 	PM_SERVER_SIDE = 1 << 0, /* the peer opened the connection */
@@ -140,9 +139,8 @@ struct pm_namespace {
 	pm_u32 ifindex[PM_MAX_LOCALS];
 	pm_u32 generation; /* rises with every change */
 	pm_u8 present; /* bit l: local[l] is an address of the namespace */
-	pm_u8 stale; /* bit l: not confirmed since RESYNC_BEGIN */
 	pm_u8 found; /* scratch: see PM_HIDDEN in platform.hpp */
-	pm_u8 reserved;
+	pm_u8 reserved[2];
 };
 PM_STATIC_ASSERT(sizeof(struct pm_namespace) == 168, "shared with BPF");
 
@@ -219,7 +217,10 @@ struct pm_connection {
 	pm_u8 local_from[PM_MAX_LOCALS]; /* its place among the namespace's addresses, if listed */
 	pm_u8 remote_id[PM_MAX_REMOTES];
 	pm_u16 remote_listen_port[PM_MAX_REMOTES];
-	pm_u8 failures[PM_MAX_LOCALS][PM_MAX_REMOTES]; /* low four bits: failed in a row; high: closed by others */
+	union { /* of each address pair: low four bits: failed in a row; high: closed by others */
+		pm_u8 failures[PM_MAX_LOCALS][PM_MAX_REMOTES];
+		pm_u64 failures_row[PM_MAX_LOCALS];
+	};
 	struct pm_subflow subflow[PM_MAX_SUBFLOWS];
 };
 PM_STATIC_ASSERT(sizeof(struct pm_connection) <= 904, "1 KiB for each tracked connection, map overhead included");
@@ -275,7 +276,7 @@ struct pm_result {
 	pm_u8 ours; /* scratch: subflows are ours to open and close, not only the peer's */
 	pm_u8 surplus; /* scratch: an address pair has more subflows than planned, */
 	pm_u8 priority; /*   ... or a subflow is a backup and should not be, or the other way round */
-	pm_u8 local; /* scratch: places of the event's addresses, */
+	pm_u8 local; /* scratch: places of the event's addresses, or of the one that a stage is about, */
 	pm_u8 remote;
 	pm_u8 place; /*   ... and of the subflow that is meant */
 	pm_u8 locals_in_use; /* scratch: places that a subflow in any state refers to */

@@ -143,15 +143,17 @@ expected<address_filter::prefix> parse_prefix(const std::string &text)
 	// A 0 byte would end the address for inet_pton, but not for us.
 	if (address.find('\0') != std::string::npos ||
 	    (!four && inet_pton(AF_INET6, address.c_str(), found.address.bytes) != 1))
-		return fail(fmt::format("'{}' does not begin with an address; write a prefix as 10.0.0.0/8 or fd00::/8",
-					text));
+		return fail_usage(
+			fmt::format("'{}' does not begin with an address; write a prefix as 10.0.0.0/8 or fd00::/8",
+				    text));
 	const unsigned most = four ? 32 : 128;
 	unsigned length = most;
 	if (slash != std::string::npos) {
 		const char *from = text.data() + slash + 1, *to = text.data() + text.size();
 		const auto [end, wrong] = std::from_chars(from, to, length);
 		if (wrong != std::errc{} || end != to || length > most)
-			return fail(fmt::format("the length of prefix '{}' is not a number from 0 to {}", text, most));
+			return fail_usage(
+				fmt::format("the length of prefix '{}' is not a number from 0 to {}", text, most));
 	}
 	found.length = length + (128 - most);
 	found.address = masked(found.address, found.length);

@@ -12,6 +12,7 @@ namespace pm {
 
 struct error {
 	std::string text;
+	bool is_usage = false; // what was asked makes no sense, and will not the next time: a program exits 2
 };
 
 template <class T>
@@ -20,6 +21,11 @@ using expected = tl::expected<T, error>;
 [[nodiscard]] inline tl::unexpected<error> fail(std::string text)
 {
 	return tl::unexpected<error>(error{std::move(text)});
+}
+
+[[nodiscard]] inline tl::unexpected<error> fail_usage(std::string text)
+{
+	return tl::unexpected<error>(error{std::move(text), true});
 }
 
 // "TEXT: what errno means"

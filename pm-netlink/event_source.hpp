@@ -15,23 +15,10 @@
 #include <linux/netlink.h>
 #include <sys/socket.h>
 
-#include "pm-netlink/codec.hpp"
-#include "pm-netlink/error.hpp"
+#include "pm-netlink/event_channel.hpp"
 #include "pm-netlink/family.hpp"
 
 namespace pm::netlink {
-
-// What has become of everything that was sent to the socket. delivered + lost + the sum of refused + foreign_sender is
-// what was sent, once the socket is empty. (A datagram that is lost or of a foreign sender counts as one, whatever it
-// holds; the kernel puts one message into each.)
-struct event_counters {
-	std::uint64_t delivered = 0;                            // decoded and handed over
-	std::uint64_t lost = 0;     // dropped by the kernel for want of buffer
-	std::uint64_t foreign_sender = 0;                       // not from the kernel, and replays not asked for
-	std::array<std::uint64_t, refusal_count> refused{};     // malformed, by reason
-	std::uint64_t buffer_bytes = 0;                         // what the kernel granted (SK_MEMINFO_RCVBUF)
-	std::uint64_t buffer_used = 0; // of these, when the counters were last brought up to date
-};
 
 // The kernel counts a socket's drops in 32 bits, which wrap; what was added since the last look is exact as long as it is
 // less than 2^32.
@@ -134,5 +121,22 @@ expected<std::size_t> event_source::drain(Handle &&handle, std::size_t most)
 	}
 	return read;
 }
+
+// The source as one of several channels.
+class netlink_channel final : public event_channel {
+public:
+	explicit netlink_channel(event_source source) noexcept : source_(std::move(source)) {}
+
+	[[nodiscard]] int fd() const noexcept override { return source_.fd(); }
+	[[nodiscard]] expected<std::size_t> read(const handler &handle, std::size_t most) override
+	{
+		return source_.drain(handle, most);
+	}
+	[[nodiscard]] const event_counters &counters() override { return source_.counters(); }
+	[[nodiscard]] std::size_t smallest_charge() const noexcept override { return 512; }
+
+private:
+	event_source source_;
+};
 
 } // namespace pm::netlink

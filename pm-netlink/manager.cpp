@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 #include "pm-netlink/manager.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace pm {
@@ -35,6 +36,27 @@ void manager::change(const policy_info &policy, const pm_settings &settings, std
 	policy_ = &policy;
 	settings_ = settings;
 	most_ = most_connections;
+}
+
+bool manager::name_interfaces(std::span<const std::string> assignments)
+{
+	const auto values = make_settings(*policy_, assignments);
+	if (!values || std::ranges::equal(values->value, settings_.value))
+		return false;
+	settings_ = *values;
+	return true;
+}
+
+std::vector<pm_event> manager::look_at_all() const
+{
+	std::vector<pm_event> again;
+	pm_event event{};
+	event.type = PM_RETRY;
+	for_each([&](const pm_connection &connection) {
+		event.token = connection.token;
+		again.push_back(event);
+	});
+	return again;
 }
 
 pm_connection *manager::connection_of(const pm_event &event)

@@ -6,7 +6,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
+#include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "pm-core/engine.hpp"
 #include "pm-netlink/policies.hpp"
@@ -40,6 +43,9 @@ public:
 	[[nodiscard]] const pm_connection *find(u32 token) const; // nullptr: unknown
 	[[nodiscard]] pm_connection *find(u32 token);
 	[[nodiscard]] const pm_namespace &locals() const noexcept { return namespace_; }
+	[[nodiscard]] const policy_info &policy() const noexcept { return *policy_; }
+	[[nodiscard]] const pm_settings &settings() const noexcept { return settings_; }
+	[[nodiscard]] std::size_t most_connections() const noexcept { return most_; }
 	template <class See>
 	void for_each(See &&see) const // see(const pm_connection &)
 	{
@@ -49,6 +55,11 @@ public:
 
 	// From now on. Connections are looked at again when something is handled for them.
 	void change(const policy_info &policy, const pm_settings &settings, std::size_t most_connections);
+	// An interface that went and came back has another index under the same name: makes the settings anew from what they
+	// were made of. Yields whether they are others now; not if an interface is not there.
+	[[nodiscard]] bool name_interfaces(std::span<const std::string> assignments);
+	// The events that make the policy look again at every connection: after a change of settings.
+	[[nodiscard]] std::vector<pm_event> look_at_all() const;
 
 private:
 	// Yields the connection, or none when result_.status says what became of the event.

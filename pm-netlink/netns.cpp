@@ -109,7 +109,7 @@ expected<netns> netns::create()
 expected<netns> netns::open(const std::string &name)
 {
 	if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos)
-		return fail(fmt::format(
+		return fail_usage(fmt::format(
 			"'{}' cannot be the name of a network namespace; `ip netns list` shows those there are", name));
 	const std::string path = "/run/netns/" + name;
 	descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));

@@ -43,6 +43,7 @@ public:
 	[[nodiscard]] static expected<netns> create(); // a new, empty one, loopback up
 	[[nodiscard]] static expected<netns> open(const std::string &name); // one of `ip netns`
 	[[nodiscard]] static expected<netns> current(); // the calling thread's
+	[[nodiscard]] static netns of(descriptor fd) noexcept { return netns(std::move(fd)); } // one that was opened otherwise
 
 	[[nodiscard]] int fd() const noexcept { return fd_.get(); }
 	[[nodiscard]] expected<void> enter() const; // moves the calling thread there

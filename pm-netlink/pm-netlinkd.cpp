@@ -3,7 +3,8 @@
 // pm-netlinkd: a policy as a daemon over generic netlink. One thread: what it waits for are a few file descriptors, what it
 // does for each is bounded, and the kernel's own work on a command is the larger part of it.
 //
-// Exit codes: 0 told to end (SIGTERM, SIGINT), 1 failed (said on stderr), 2 the command line makes no sense.
+// Exit codes: 0 told to end (SIGTERM, SIGINT), 1 failed (said on stderr), 2 the command line or the settings file makes no
+// sense: to start it again would not help (RestartPreventExitStatus= in its unit).
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -22,6 +23,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "pm-bpf/event_ring.hpp"
 #include "pm-netlink/netns.hpp"
 #include "pm-netlink/privileges.hpp"
 #include "pm-netlink/service.hpp"
@@ -36,7 +38,7 @@ using namespace pm::netlink;
 constexpr int failed = 1, usage = 2;
 
 struct options {
-	std::string policy, name, config, run_folder = default_run_folder;
+	std::string policy, name, config, events = "netlink", run_folder = default_run_folder;
 	std::vector<std::string> assignments;
 };
 
@@ -196,7 +198,14 @@ expected<void> run(const options &asked)
 	const auto settings = read_settings(asked, **policy); // an interface's name means one of this namespace
 	if (!settings)
 		return tl::unexpected(settings.error());
-	auto serving = service::start(**policy, *settings, say);
+	std::unique_ptr<event_channel> events; // none: netlink
+	if (asked.events == "ringbuf") {
+		auto opened = bpf::event_ring::open(settings->buffer_bytes);
+		if (!opened)
+			return tl::unexpected(opened.error());
+		events = std::move(*opened);
+	}
+	auto serving = service::start(**policy, *settings, say, std::move(events));
 	if (!serving)
 		return tl::unexpected(serving.error());
 	auto held = tenure::begin(asked.run_folder);
@@ -236,6 +245,9 @@ int parse_and_run(int argc, char **argv)
 		->allow_extra_args(false);
 	app.add_option("--config", asked.config,
 		       "The settings file (default: /etc/pathlab/POLICY.conf, if there is one)");
+	app.add_option("--events", asked.events,
+		       "How events come: netlink, or ringbuf (a BPF ring buffer, for comparison; default: netlink)")
+		->check(CLI::IsMember({"netlink", "ringbuf"}));
 	app.add_option("--run-dir", asked.run_folder,
 		       "Where the lock and the status socket are (default: /run/pathlab)");
 	try {
@@ -247,9 +259,10 @@ int parse_and_run(int argc, char **argv)
 		return usage;
 	}
 	const auto done = run(asked);
-	if (!done)
-		say(done.error().text);
-	return done ? 0 : failed;
+	if (done)
+		return 0;
+	say(done.error().text);
+	return done.error().is_usage ? usage : failed;
 }
 
 } // namespace

@@ -42,12 +42,26 @@ std::string names(const Range &range)
 
 std::span<const policy_info> all_policies() noexcept { return table; }
 
+const policy_info &guard_policy() noexcept
+{
+	static constexpr policy_info
+		guard{"guard",
+		      "refuse joins and announced addresses outside given prefixes, and joins above a number",
+		      {},
+		      nullptr};
+	return guard;
+}
+
 expected<const policy_info *> find_policy(std::string_view name)
 {
 	for (const policy_info &policy : table)
 		if (policy.name == name)
 			return &policy;
-	return fail(fmt::format("there is no policy '{}'; these exist: {}", name, names(all_policies())));
+	if (name == guard_policy().name)
+		return fail_usage(
+			"policy guard refuses before anything has come about, which only a policy in the kernel "
+			"can: `pathlab attach guard`");
+	return fail_usage(fmt::format("there is no policy '{}'; these exist: {}", name, names(all_policies())));
 }
 
 expected<pm_settings> make_settings(const policy_info &policy, std::span<const std::string> assignments)
@@ -58,18 +72,18 @@ expected<pm_settings> make_settings(const policy_info &policy, std::span<const s
 	for (const std::string &assignment : assignments) {
 		const auto equals = assignment.find('=');
 		if (equals == std::string::npos)
-			return fail(fmt::format("setting '{}' is not of the form NAME=VALUE", assignment));
+			return fail_usage(fmt::format("setting '{}' is not of the form NAME=VALUE", assignment));
 		const std::string_view name = std::string_view{assignment}.substr(0, equals);
 		const std::string_view text = std::string_view{assignment}.substr(equals + 1);
 		std::size_t place = 0;
 		while (place < policy.settings.size() && policy.settings[place].name != name)
 			++place;
 		if (place == policy.settings.size())
-			return fail(policy.settings.empty()
-					    ? fmt::format("policy {} has no settings, so none called '{}'", policy.name,
-							  name)
-					    : fmt::format("policy {} has no setting '{}'; it has: {}", policy.name,
-							  name, names(policy.settings)));
+			return fail_usage(policy.settings.empty()
+						  ? fmt::format("policy {} has no settings, so none called '{}'",
+								policy.name, name)
+						  : fmt::format("policy {} has no setting '{}'; it has: {}",
+								policy.name, name, names(policy.settings)));
 		const setting &known = policy.settings[place];
 		u32 value = 0;
 		if (known.is_interface && (value = if_nametoindex(std::string{text}.c_str())) != 0) {
@@ -79,14 +93,13 @@ expected<pm_settings> make_settings(const policy_info &policy, std::span<const s
 		const auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), value);
 		if (wrong != std::errc{} || end != text.data() + text.size() || value < known.least ||
 		    value > known.most)
-			return fail(
-				known.is_interface
-					? fmt::format("setting {} of policy {} takes an interface of this network "
-						      "namespace, by "
-						      "name or index, not '{}'",
-						      name, policy.name, text)
-					: fmt::format("setting {} of policy {} takes a number from {} to {}, not '{}'",
-						      name, policy.name, known.least, known.most, text));
+			return known.is_interface // which may come yet
+				       ? fail(fmt::format("setting {} of policy {} takes an interface of this network "
+							  "namespace, by name or index, not '{}'",
+							  name, policy.name, text))
+				       : fail_usage(fmt::format(
+						 "setting {} of policy {} takes a number from {} to {}, not '{}'", name,
+						 policy.name, known.least, known.most, text));
 		settings.value[place] = value;
 	}
 	return settings;

@@ -16,11 +16,12 @@ struct policy_info {
 	std::string_view name;
 	std::string_view help;
 	std::span<const setting> settings;
-	// pm::handle of this policy: see engine.hpp.
+	// pm::handle of this policy: see engine.hpp. Null: it plans nothing, and lives in the kernel alone.
 	void (*handle)(const pm_namespace &, pm_connection &, const pm_event &, const pm_settings &, pm_result &);
 };
 
-[[nodiscard]] std::span<const policy_info> all_policies() noexcept;
+[[nodiscard]] std::span<const policy_info> all_policies() noexcept; // that run anywhere
+[[nodiscard]] const policy_info &guard_policy() noexcept; // that only `pathlab attach` takes: see pm-bpf/guard.h
 [[nodiscard]] expected<const policy_info *> find_policy(std::string_view name); // the error names those that exist
 
 // The presets, changed by assignments NAME=VALUE. Fails on an unknown name or a value out of bounds, naming the bounds.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
-// The loop of a path manager over netlink. What a resync adopts is in adoption.cpp; what waits for a later time is in
-// pacing.hpp.
+// The loop of a path manager over netlink. What it waits with is in waiting.hpp; what a resync adopts in adoption.cpp; what
+// is put off until a later time in pacing.hpp.
 #include "pm-netlink/service.hpp"
 
 #include <algorithm>
@@ -11,13 +11,9 @@
 #include <utility>
 #include <vector>
 
-#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <malloc.h>
 #include <poll.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "pm-netlink/address_source.hpp"
@@ -26,26 +22,16 @@
 #include "pm-netlink/commander.hpp"
 #include "pm-netlink/event_source.hpp"
 #include "pm-netlink/mib.hpp"
-#include "pm-netlink/netns.hpp"
 #include "pm-netlink/pacing.hpp"
 #include "pm-netlink/resync_state.hpp"
 #include "pm-netlink/snapshot.hpp"
+#include "pm-netlink/waiting.hpp"
 
 namespace pm::netlink {
 
 namespace {
 
 constexpr std::uint64_t second = 1'000'000'000;
-
-std::string text_of(const pm_addr &address)
-{
-	char text[INET6_ADDRSTRLEN] = "";
-	if (is_ipv4(address))
-		inet_ntop(AF_INET, address.bytes + 12, text, sizeof text);
-	else
-		inet_ntop(AF_INET6, address.bytes, text, sizeof text);
-	return text;
-}
 
 bool is_readable(int fd) noexcept
 {
@@ -56,39 +42,31 @@ bool is_readable(int fd) noexcept
 class netlink_service final : public service {
 public:
 	netlink_service(const policy_info &policy, const pm_settings &values, const manager_settings &settings,
-			say_function say, event_source events, commander commands, address_source addresses,
-			snapshot_reader reader)
-		: say_(std::move(say)), events_(std::move(events)), commands_(std::move(commands)),
-		  addresses_(std::move(addresses)), reader_(std::move(reader)), policy_(&policy), values_(values),
-		  assignments_(settings.policy), most_connections_(settings.most_connections),
-		  manager_(policy, values, settings.most_connections)
+			say_function say, waiting with, std::unique_ptr<event_channel> events, commander commands,
+			address_source addresses, snapshot_reader reader)
+		: say_(std::move(say)), waiting_(std::move(with)), events_(std::move(events)),
+		  commands_(std::move(commands)), addresses_(std::move(addresses)), reader_(std::move(reader)),
+		  assignments_(settings.policy), manager_(policy, values, settings.most_connections)
 	{
 	}
 
 	expected<void> set_up()
 	{
-		poll_ = descriptor{epoll_create1(EPOLL_CLOEXEC)};
-		timer_ = descriptor{timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)};
-		more_ = descriptor{eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
-		if (!poll_ || !timer_ || !more_)
-			return fail_errno("cannot create what the path manager waits with (epoll, timerfd, eventfd)");
-		for (const int fd : {events_.fd(), addresses_.fd(), reader_.fd(), timer_.get(), more_.get()})
-			if (auto watched = watch(fd); !watched)
+		for (const int fd : {events_->fd(), addresses_.fd(), reader_.fd()})
+			if (auto watched = waiting_.watch(fd); !watched)
 				return watched;
 		if (auto listed = list_addresses(); !listed)
 			return listed;
 		resync_.ask();
-		wake_up();
+		waiting_.wake_up();
 		return {};
 	}
 
-	int fd() const noexcept override { return poll_.get(); }
+	int fd() const noexcept override { return waiting_.fd(); }
 
 	expected<void> dispatch() override
 	{
-		clear(timer_.get());
-		timer_due_.reset();
-		clear(more_.get());
+		waiting_.woke_up();
 		if (is_readable(addresses_.fd()))
 			if (auto done = hear_addresses(); !done)
 				return done;
@@ -97,7 +75,7 @@ public:
 			// The kernel's buffer is what bounds a peer that causes commands faster than they are carried out.
 			const bool busy = resync_.at() == step::idle && commands_.queued() >= most_queued;
 			const std::size_t room = busy ? 0 : events_a_round;
-			const auto read = events_.drain([&](const pm_event &event) { hear(event); }, room);
+			const auto read = events_->read(hear_, room);
 			if (!read)
 				return tl::unexpected(read.error());
 			const auto sent = commands_.exchange([&](const command_answer &answer) { hear(answer); });
@@ -105,13 +83,14 @@ public:
 				return tl::unexpected(sent.error());
 			more = (room > 0 && *read == room) || (*sent > 0 && commands_.queued() > 0);
 		}
-		note_losses();
+		if (has_lost_more())
+			resync_.ask();
 		if (auto done = proceed_with_resync(); !done)
 			return done;
 		if (resync_.at() == resync_state::step::idle)
 			pacer_.retry_due(now_ns(), emit_);
 		if (more || commands_.queued() > 0)
-			wake_up();
+			waiting_.wake_up();
 		else
 			give_memory_back();
 		set_timer();
@@ -121,7 +100,7 @@ public:
 	void ask_for_resync() override
 	{
 		resync_.ask();
-		wake_up();
+		waiting_.wake_up();
 	}
 
 	expected<void> change(const policy_info &policy, const manager_settings &settings) override
@@ -132,39 +111,26 @@ public:
 		auto addresses = address_source::open(settings.locals);
 		if (!addresses)
 			return tl::unexpected(addresses.error());
-		if (auto watched = watch(addresses->fd()); !watched)
+		if (auto watched = waiting_.watch(addresses->fd()); !watched)
 			return watched;
 		addresses_ = std::move(*addresses); // closing the old one takes it out of what is waited for
-		policy_ = &policy;
-		values_ = *values;
 		assignments_ = settings.policy;
-		if (settings.most_connections > most_connections_)
+		if (settings.most_connections > manager_.most_connections())
 			resync_.ask(); // for those that there was no room for
-		most_connections_ = settings.most_connections;
-		manager_.change(policy, values_, most_connections_);
+		manager_.change(policy, *values, settings.most_connections);
 		look_at_all_ = true;
 		addresses_pending_ = true;
-		wake_up();
+		waiting_.wake_up();
 		return {};
 	}
 
 	service_status status() override
 	{
 		service_status s;
-		s.policy = policy_->name;
-		for (std::size_t i = 0; i < policy_->settings.size(); ++i)
-			s.settings[policy_->settings[i].name] = values_.value[i];
+		s.describe(manager_);
 		s.uptime_ns = now_ns() - started_;
 		s.pid = static_cast<std::uint64_t>(getpid());
-		s.connections = manager_.connections();
-		s.most_connections = most_connections_;
-		manager_.for_each([&](const pm_connection &c) { count_subflows(c, s); });
-		const pm_namespace &ns = manager_.locals();
-		for (unsigned l = 0; l < PM_MAX_LOCALS; ++l)
-			if (ns.present & bit(l))
-				s.local_addresses.push_back(text_of(ns.local[l]));
-		s.events = events_.counters();
-		s.handled = manager_.counted();
+		s.events = events_->counters();
 		s.address_overruns = addresses_.overruns();
 		s.resyncs = resyncs_;
 		s.resyncs.postponed = resync_.postponed();
@@ -189,22 +155,6 @@ private:
 
 	using step = resync_state::step;
 
-	expected<void> watch(int fd)
-	{
-		epoll_event event{};
-		event.events = EPOLLIN;
-		event.data.fd = fd;
-		if (epoll_ctl(poll_.get(), EPOLL_CTL_ADD, fd, &event) != 0)
-			return fail_errno("cannot wait for a netlink socket (epoll)");
-		return {};
-	}
-	static void clear(int fd) noexcept
-	{
-		std::uint64_t count = 0;
-		[[maybe_unused]] const ssize_t size = ::read(fd, &count, sizeof count);
-	}
-	void wake_up() noexcept { eventfd_write(more_.get(), 1); }
-
 	// What the connections of a rush have taken goes back to the system: the allocator would keep it for good. It costs
 	// less than the rush did, and happens once for each.
 	void give_memory_back() noexcept
@@ -223,16 +173,7 @@ private:
 		for (const auto &each : {resync_.due(), resync_.patience_ends(), retry})
 			if (each && (!due || *each < *due))
 				due = each;
-		if (due == timer_due_)
-			return;
-		timer_due_ = due;
-		itimerspec at{};
-		if (due) {
-			const std::uint64_t when = std::max<std::uint64_t>(*due, 1); // 0 would switch it off
-			at.it_value.tv_sec = static_cast<time_t>(when / second);
-			at.it_value.tv_nsec = static_cast<long>(when % second);
-		}
-		timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &at, nullptr);
+		waiting_.wake_up_at(due);
 	}
 
 	// ---- events and answers ----
@@ -303,32 +244,18 @@ private:
 		addresses_pending_ = false;
 		for (const pm_event &event : changes(manager_.locals(), *listed))
 			handle(event);
-		name_interfaces();
+		look_at_all_ = manager_.name_interfaces(assignments_) || look_at_all_;
 		return {};
-	}
-
-	// An interface that went and came back has another index under the same name.
-	void name_interfaces()
-	{
-		const auto values = make_settings(*policy_, assignments_);
-		if (!values ||
-		    std::equal(std::begin(values->value), std::end(values->value), std::begin(values_.value)))
-			return;
-		values_ = *values;
-		manager_.change(*policy_, values_, most_connections_);
-		look_at_all_ = true;
 	}
 
 	// ---- resync ----
 
-	void note_losses()
+	// Whether events were lost since this was last asked.
+	bool has_lost_more()
 	{
-		const std::uint64_t lost = events_.counters().lost;
-		if (lost == seen_lost_)
-			return;
-		unsaid_lost_ += lost - seen_lost_;
-		seen_lost_ = lost;
-		resync_.ask();
+		const std::uint64_t lost = events_->counters().lost, more = lost - std::exchange(seen_lost_, lost);
+		unsaid_lost_ += more;
+		return more > 0;
 	}
 
 	expected<void> proceed_with_resync()
@@ -364,14 +291,11 @@ private:
 	// story: it must not be handled after what is read.
 	expected<void> begin_resync(std::uint64_t now)
 	{
-		const std::size_t fits = events_.counters().buffer_bytes / smallest_charge;
-		const auto read = events_.drain([&](const pm_event &event) { hear(event); }, fits);
+		const std::size_t fits = events_->counters().buffer_bytes / events_->smallest_charge();
+		const auto read = events_->read(hear_, fits);
 		if (!read)
 			return tl::unexpected(read.error());
-		if (const std::uint64_t lost = events_.counters().lost; lost != seen_lost_) {
-			unsaid_lost_ += lost - seen_lost_; // still before the reading: this resync mends it
-			seen_lost_ = lost;
-		}
+		has_lost_more(); // still before the reading: this resync mends it
 		resync_.begin(now);
 		return {};
 	}
@@ -395,7 +319,7 @@ private:
 		if (std::exchange(missed_while_running_, false))
 			resync_.ask();
 		say_what_was_done(listed.connections.size(), done);
-		wake_up();
+		waiting_.wake_up();
 	}
 
 	// The kernel's list could not be read: what was put by is handled, and the list asked for again when it may be.
@@ -430,14 +354,8 @@ private:
 	{
 		if (!std::exchange(look_at_all_, false))
 			return;
-		std::vector<std::uint32_t> tokens;
-		manager_.for_each([&](const pm_connection &c) { tokens.push_back(c.token); });
-		pm_event again{};
-		again.type = PM_RETRY;
-		for (const std::uint32_t token : tokens) {
-			again.token = token;
-			handle(again);
-		}
+		for (const pm_event &event : manager_.look_at_all())
+			handle(event);
 	}
 
 	// ---- status ----
@@ -448,34 +366,20 @@ private:
 		return counted > announcements_.heard ? counted - announcements_.heard : 0;
 	}
 
-	static void count_subflows(const pm_connection &c, service_status &s) noexcept
-	{
-		for (unsigned i = 0; i < c.subflows; ++i) {
-			s.subflows += c.subflow[i].state == PM_SUBFLOW_ESTABLISHED;
-			s.subflows_opening += c.subflow[i].state == PM_SUBFLOW_OPENING;
-			s.subflows_closing += c.subflow[i].state == PM_SUBFLOW_CLOSING;
-		}
-	}
-
-	static constexpr std::size_t smallest_charge = 512; // no event is charged less to a socket's buffer
-
 	say_function say_;
-	event_source events_;
+	waiting waiting_;
+	std::unique_ptr<event_channel> events_;
 	commander commands_;
 	address_source addresses_;
 	snapshot_reader reader_;
-	const policy_info *policy_;
-	pm_settings values_;
-	std::vector<std::string> assignments_; // of which values_ was made
-	std::size_t most_connections_;
+	std::vector<std::string> assignments_; // of which the manager's settings were made
 	manager manager_;
 	pacer pacer_{manager_};
 	peers peers_;
 	resync_state resync_;
 	mib received_{"AddAddr"};
+	const event_channel::handler hear_ = [this](const pm_event &event) { hear(event); };
 	std::function<void(const pm_command &)> emit_ = [this](const pm_command &command) { commands_.queue(command); };
-	descriptor poll_, timer_, more_;
-	std::optional<std::uint64_t> timer_due_;
 
 	struct service_status::resyncs resyncs_;
 	struct service_status::announcements announcements_;
@@ -489,16 +393,19 @@ private:
 } // namespace
 
 expected<std::unique_ptr<service>> service::start(const policy_info &policy, const manager_settings &settings,
-						  say_function say)
+						  say_function say, std::unique_ptr<event_channel> events)
 {
 	const auto values = make_settings(policy, settings.policy);
 	if (!values)
 		return tl::unexpected(values.error());
 	// Listening comes first: what happens while the rest is set up is not missed.
-	auto events = event_source::open(
-		{.buffer_bytes = settings.buffer_bytes, .accept_replay = settings.accept_replay});
-	if (!events)
-		return tl::unexpected(events.error());
+	if (!events) {
+		auto source = event_source::open(
+			{.buffer_bytes = settings.buffer_bytes, .accept_replay = settings.accept_replay});
+		if (!source)
+			return tl::unexpected(source.error());
+		events = std::make_unique<netlink_channel>(std::move(*source));
+	}
 	auto commands = commander::open();
 	if (!commands)
 		return tl::unexpected(commands.error());
@@ -508,8 +415,12 @@ expected<std::unique_ptr<service>> service::start(const policy_info &policy, con
 	auto reader = snapshot_reader::open();
 	if (!reader)
 		return tl::unexpected(reader.error());
-	auto made = std::make_unique<netlink_service>(policy, *values, settings, std::move(say), std::move(*events),
-						      std::move(*commands), std::move(*addresses), std::move(*reader));
+	auto with = waiting::create();
+	if (!with)
+		return tl::unexpected(with.error());
+	auto made = std::make_unique<netlink_service>(policy, *values, settings, std::move(say), std::move(*with),
+						      std::move(events), std::move(*commands), std::move(*addresses),
+						      std::move(*reader));
 	if (auto done = made->set_up(); !done)
 		return tl::unexpected(done.error());
 	return made;

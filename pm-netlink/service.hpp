@@ -13,6 +13,7 @@
 #include <string>
 
 #include "pm-netlink/error.hpp"
+#include "pm-netlink/event_channel.hpp"
 #include "pm-netlink/settings_file.hpp"
 #include "pm-netlink/status.hpp"
 
@@ -24,9 +25,10 @@ public:
 
 	// In the calling thread's network namespace: opens its sockets, lists the local addresses and begins a first resync,
 	// which adopts every connection that exists. `say` is told what an operator should know: a loss, the resync that
-	// mended it.
+	// mended it. Events come by netlink, unless another channel is given.
 	[[nodiscard]] static expected<std::unique_ptr<service>> start(const policy_info &policy,
-								      const manager_settings &, say_function say);
+								      const manager_settings &, say_function say,
+								      std::unique_ptr<event_channel> events = nullptr);
 	virtual ~service() = default;
 
 	[[nodiscard]] virtual int

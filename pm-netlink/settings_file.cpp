@@ -43,14 +43,14 @@ expected<std::uint64_t> read_number(std::string_view name, std::string_view valu
 	std::uint64_t number = 0;
 	const auto [end, wrong] = std::from_chars(value.data(), value.data() + value.size(), number);
 	if (wrong != std::errc{} || end != value.data() + value.size() || number < least || number > most)
-		return fail(fmt::format("{} takes a number from {} to {}, not '{}'", name, least, most, value));
+		return fail_usage(fmt::format("{} takes a number from {} to {}, not '{}'", name, least, most, value));
 	return number;
 }
 
 expected<void> set_accept_replay(manager_settings &settings, std::string_view value)
 {
 	if (value != "yes" && value != "no")
-		return fail(fmt::format("accept-replay takes yes or no, not '{}'", value));
+		return fail_usage(fmt::format("accept-replay takes yes or no, not '{}'", value));
 	settings.accept_replay = value == "yes";
 	return {};
 }
@@ -72,7 +72,7 @@ expected<void> set_connections(manager_settings &settings, std::string_view valu
 expected<void> add_interface(manager_settings &settings, std::string_view value)
 {
 	if (value.empty() || value.find_first_of(" \t\r,/") != value.npos)
-		return fail(fmt::format(
+		return fail_usage(fmt::format(
 			"interface takes one name or pattern, as eth0 or wlan*, not '{}'; give each its own "
 			"assignment",
 			value));
@@ -150,32 +150,39 @@ expected<void> assign(manager_settings &settings, std::string_view name, std::st
 	const auto dot = name.find('.');
 	if (dot != name.npos && name.substr(0, dot) == policy.name && has_setting(policy, name.substr(dot + 1)))
 		return set_of_policy(settings, name.substr(dot + 1), value, policy);
-	return fail(fmt::format("there is no setting '{}'; with policy {} these exist: {}", name, policy.name,
-				names(policy)));
+	return fail_usage(fmt::format("there is no setting '{}'; with policy {} these exist: {}", name, policy.name,
+				      names(policy)));
 }
 
 // A line without its end.
 expected<void> read_line(manager_settings &settings, std::string_view line, const policy_info &policy)
 {
 	if (line.size() > longest_line)
-		return fail(fmt::format(
+		return fail_usage(fmt::format(
 			"the line has {} bytes, and no setting needs more than {}; is this a settings file?",
 			line.size(), longest_line));
 	if (const auto byte = control_byte(line))
-		return fail(fmt::format("the line has a byte of value {}, which no text has; is this a settings file?",
-					*byte));
+		return fail_usage(
+			fmt::format("the line has a byte of value {}, which no text has; is this a settings file?",
+				    *byte));
 	line = trimmed(line.substr(0, line.find('#')));
 	if (line.empty())
 		return {};
 	const auto equals = line.find('=');
 	if (equals == line.npos || equals == 0)
-		return fail(fmt::format("'{}' is not of the form NAME = VALUE", line));
+		return fail_usage(fmt::format("'{}' is not of the form NAME = VALUE", line));
 	return assign(settings, trimmed(line.substr(0, equals)), trimmed(line.substr(equals + 1)), policy);
 }
 
 struct file_closer {
 	void operator()(FILE *file) const noexcept { std::fclose(file); }
 };
+
+// Whoever named the file, or put it there, is to look at it: the next time is no better.
+tl::unexpected<error> cannot(const char *what, const std::string &path)
+{
+	return fail_usage(fail_errno(fmt::format("cannot {} the settings file {}", what, path)).value().text);
+}
 
 } // namespace
 
@@ -185,7 +192,8 @@ expected<manager_settings> parse_settings(std::string_view text, std::string_vie
 	for (std::size_t number = 1; !text.empty(); ++number) {
 		const auto end = std::min(text.find('\n'), text.size());
 		if (const auto read = read_line(settings, text.substr(0, end), policy); !read)
-			return fail(fmt::format("{}:{}: {}", name, number, read.error().text));
+			return tl::unexpected<error>(
+				{fmt::format("{}:{}: {}", name, number, read.error().text), read.error().is_usage});
 		text.remove_prefix(std::min(end + 1, text.size()));
 	}
 	return settings;
@@ -195,13 +203,13 @@ expected<manager_settings> read_settings_file(const std::string &path, const pol
 {
 	const std::unique_ptr<FILE, file_closer> file(std::fopen(path.c_str(), "re"));
 	if (!file)
-		return fail_errno(fmt::format("cannot open the settings file {}", path));
+		return cannot("open", path);
 	std::string text(longest_file + 1, '\0');
 	text.resize(std::fread(text.data(), 1, text.size(), file.get()));
 	if (std::ferror(file.get()))
-		return fail_errno(fmt::format("cannot read the settings file {}", path));
+		return cannot("read", path);
 	if (text.size() > longest_file)
-		return fail(
+		return fail_usage(
 			fmt::format("{} has more than {} bytes, and no settings need that many; is it a settings file?",
 				    path, longest_file));
 	return parse_settings(text, path, policy);
@@ -210,11 +218,11 @@ expected<manager_settings> read_settings_file(const std::string &path, const pol
 expected<void> assign_setting(manager_settings &settings, std::string_view assignment, const policy_info &policy)
 {
 	if (assignment.size() > longest_line || control_byte(assignment))
-		return fail("an assignment NAME=VALUE is too long, or has a byte that no text has");
+		return fail_usage("an assignment NAME=VALUE is too long, or has a byte that no text has");
 	const auto equals = assignment.find('=');
 	const auto name = trimmed(assignment.substr(0, std::min(equals, assignment.size())));
 	if (equals == assignment.npos || name.empty())
-		return fail(fmt::format("'{}' is not of the form NAME=VALUE", assignment));
+		return fail_usage(fmt::format("'{}' is not of the form NAME=VALUE", assignment));
 	return assign(settings, name, trimmed(assignment.substr(equals + 1)), policy);
 }
 

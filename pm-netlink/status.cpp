@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
@@ -14,6 +15,16 @@ namespace pm::netlink {
 namespace {
 
 using nlohmann::json;
+
+std::string text_of(const pm_addr &address)
+{
+	char text[INET6_ADDRSTRLEN] = "";
+	if (is_ipv4(address))
+		inet_ntop(AF_INET, address.bytes + 12, text, sizeof text);
+	else
+		inet_ntop(AF_INET6, address.bytes, text, sizeof text);
+	return text;
+}
 
 json refused_commands(const command_counters &commands)
 {
@@ -80,6 +91,27 @@ void metric(std::string &out, std::string_view name, std::string_view type, std:
 }
 
 } // namespace
+
+void service_status::describe(const manager &managed)
+{
+	policy = managed.policy().name;
+	for (std::size_t i = 0; const setting &each : managed.policy().settings)
+		settings[each.name] = managed.settings().value[i++];
+	connections = managed.connections();
+	most_connections = managed.most_connections();
+	managed.for_each([this](const pm_connection &c) {
+		for (unsigned i = 0; i < c.subflows; ++i) {
+			subflows += c.subflow[i].state == PM_SUBFLOW_ESTABLISHED;
+			subflows_opening += c.subflow[i].state == PM_SUBFLOW_OPENING;
+			subflows_closing += c.subflow[i].state == PM_SUBFLOW_CLOSING;
+		}
+	});
+	const pm_namespace &ns = managed.locals();
+	for (unsigned l = 0; l < PM_MAX_LOCALS; ++l)
+		if (ns.present & bit(l))
+			local_addresses.push_back(text_of(ns.local[l]));
+	handled = managed.counted();
+}
 
 json to_json(const service_status &s)
 {

@@ -53,6 +53,9 @@ struct service_status {
 		0; // times that a connection was made to wait, because it caused too many commands in a second
 	std::uint64_t retries = 0; // connections looked at again after failures
 	std::uint64_t retries_waiting = 0;
+
+	// The policy with its settings, the connections and subflows, the local addresses, and what was handled.
+	void describe(const manager &managed);
 };
 
 [[nodiscard]] nlohmann::json to_json(const service_status &status);

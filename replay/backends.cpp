@@ -29,7 +29,7 @@ expected<const backend_info *> find_backend(std::string_view name)
 			return &backend;
 		names.push_back(backend.name);
 	}
-	return fail(fmt::format("there is no backend '{}'; these exist: {}", name, fmt::join(names, ", ")));
+	return fail_usage(fmt::format("there is no backend '{}'; these exist: {}", name, fmt::join(names, ", ")));
 }
 
 } // namespace pm::replay

@@ -451,19 +451,21 @@ expected<shape> find_shape(std::string_view name)
 			return s.value;
 		known += fmt::format("{}{}", known.empty() ? "" : ", ", s.name);
 	}
-	return fail(fmt::format("there is no shape '{}'; there are: {}", name, known));
+	return fail_usage(fmt::format("there is no shape '{}'; there are: {}", name, known));
 }
 
 expected<void> generate(const generate_options &options, const std::function<expected<void>(const pm_event &)> &take)
 {
 	if (options.connections == 0 || options.connections > token_count)
-		return fail(fmt::format("cannot generate {} connections: give 1 to {}, as many as there are tokens",
-					options.connections, token_count));
+		return fail_usage(
+			fmt::format("cannot generate {} connections: give 1 to {}, as many as there are tokens",
+				    options.connections, token_count));
 	if (!std::isfinite(options.rate) || options.rate <= 0)
-		return fail(fmt::format("cannot generate connections at a rate of {} per second: give one above 0",
-					options.rate));
+		return fail_usage(
+			fmt::format("cannot generate connections at a rate of {} per second: give one above 0",
+				    options.rate));
 	if (static_cast<double>(options.connections) / options.rate > longest_seconds)
-		return fail(fmt::format(
+		return fail_usage(fmt::format(
 			"cannot generate {} connections at a rate of {} per second: that takes more than three "
 			"years; give a higher rate",
 			options.connections, options.rate));

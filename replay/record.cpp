@@ -201,7 +201,8 @@ expected<void> recorder::run(int stop_fd, double seconds)
 {
 	impl &r = *impl_;
 	if (!std::isfinite(seconds) || seconds < 0)
-		return fail(fmt::format("cannot record for {} seconds: give a number that is not below 0", seconds));
+		return fail_usage(
+			fmt::format("cannot record for {} seconds: give a number that is not below 0", seconds));
 	const std::uint64_t begun = now_ns();
 	for (;;) {
 		const double left = seconds - static_cast<double>(now_ns() - begun) / 1e9;

@@ -128,19 +128,19 @@ TEST_F(bad_input, a_command_line_that_makes_no_sense)
 TEST_F(bad_input, a_name_that_nothing_has)
 {
 	const wrong table[] = {
-		{through("frobnicate"), failed, "'frobnicate'; these exist: "},
-		{through("native,frobnicate"), failed, "'frobnicate'"},
-		{through(""), failed, "''"},
-		{native({"--policy", "frobnicate"}), failed, "'frobnicate'; these exist: "},
-		{native({"--policy", "ndiffports", "--set", "frobnicate=1"}), failed, "'frobnicate'; it has: subflows"},
-		{native({"--policy", "ndiffports", "--set", "subflows"}), failed, "NAME=VALUE"},
-		{native({"--policy", "fullmesh", "--set", "subflows=1"}), failed, "'subflows'"},
-		{generating("frobnicate", "10", "10"), failed, "'frobnicate'; there are: "},
-		{{"compare", "--quick", "-o", "new", "--policy", "frobnicate"}, failed, "'frobnicate'"},
-		{{"compare", "--quick", "-o", "new", "--set", "subflows=1"}, failed, "'subflows'"},
+		{through("frobnicate"), usage, "'frobnicate'; these exist: "},
+		{through("native,frobnicate"), usage, "'frobnicate'"},
+		{through(""), usage, "''"},
+		{native({"--policy", "frobnicate"}), usage, "'frobnicate'; these exist: "},
+		{native({"--policy", "ndiffports", "--set", "frobnicate=1"}), usage, "'frobnicate'; it has: subflows"},
+		{native({"--policy", "ndiffports", "--set", "subflows"}), usage, "NAME=VALUE"},
+		{native({"--policy", "fullmesh", "--set", "subflows=1"}), usage, "'subflows'"},
+		{generating("frobnicate", "10", "10"), usage, "'frobnicate'; there are: "},
+		{{"compare", "--quick", "-o", "new", "--policy", "frobnicate"}, usage, "'frobnicate'"},
+		{{"compare", "--quick", "-o", "new", "--set", "subflows=1"}, usage, "'subflows'"},
 		{{"record", "-n", "frobnicate", "-d", "0.1", "-o", "new"}, failed, "'frobnicate' does not exist"},
-		{{"record", "-n", "frob/nicate", "-d", "0.1", "-o", "new"}, failed, "'frob/nicate'"},
-		{{"record", "-n", "..", "-d", "0.1", "-o", "new"}, failed, "'..'"},
+		{{"record", "-n", "frob/nicate", "-d", "0.1", "-o", "new"}, usage, "'frob/nicate'"},
+		{{"record", "-n", "..", "-d", "0.1", "-o", "new"}, usage, "'..'"},
 	};
 	for (const wrong &each : table)
 		fails(each.arguments, each.status, each.says);
@@ -149,22 +149,22 @@ TEST_F(bad_input, a_name_that_nothing_has)
 TEST_F(bad_input, a_number_out_of_range)
 {
 	for (const std::string rate : {"0", "-0", "-1", "nan", "inf", "1e400"}) {
-		fails(native({"--policy", "fullmesh", "--rate", rate}), failed, "--rate");
-		fails(generating("burst", "10", rate), failed, "rate");
-		fails(native({"--policy", "fullmesh", "--speed", rate}), failed, "--speed");
+		fails(native({"--policy", "fullmesh", "--rate", rate}), usage, "--rate");
+		fails(generating("burst", "10", rate), usage, "rate");
+		fails(native({"--policy", "fullmesh", "--speed", rate}), usage, "--speed");
 	}
 	for (const std::string rate : {"fast", "10x", "MAX"})
-		fails(native({"--policy", "fullmesh", "--rate", rate}), failed, "'" + rate + "'");
+		fails(native({"--policy", "fullmesh", "--rate", rate}), usage, "'" + rate + "'");
 	for (const std::string subflows : {"0", "9", "-1", "two", "", "4294967297"})
-		fails(native({"--policy", "ndiffports", "--set", "subflows=" + subflows}), failed, "from 1 to 8");
+		fails(native({"--policy", "ndiffports", "--set", "subflows=" + subflows}), usage, "from 1 to 8");
 	for (const std::string seconds : {"0", "-1", "nan", "inf"})
-		fails({"record", "-d", seconds, "-o", "new"}, failed, seconds + " seconds");
-	fails(native({"--policy", "fullmesh", "--rate", "10", "--speed", "1"}), failed, "--rate and --speed");
+		fails({"record", "-d", seconds, "-o", "new"}, usage, seconds + " seconds");
+	fails(native({"--policy", "fullmesh", "--rate", "10", "--speed", "1"}), usage, "--rate and --speed");
 	// As many as there are tokens is the most.
 	fails(generating("burst", "4294967296", "1e6"), usage, "4294967295");
 	fails(generating("burst", "-1", "10"), usage, "-1");
 	fails(generating("burst", "0", "10"), usage, "0");
-	fails(generating("burst", "10", "1e-9"), failed, "higher rate");
+	fails(generating("burst", "10", "1e-9"), usage, "higher rate");
 }
 
 TEST_F(bad_input, an_option_without_the_name_that_it_needs)
@@ -262,8 +262,7 @@ TEST_F(bad_input, an_mptcpd_that_is_not_installed_or_does_not_work)
 	const auto instead = [](const char *what) {
 		return mounting(std::string{"mount --bind "} + what + " /usr/libexec/mptcpd");
 	};
-	for (const words &arguments :
-	     {through("mptcpd-stock"), through("native,mptcpd-stock"), {"compare", "--quick", "-o", "new"}})
+	for (const words &arguments : {through("mptcpd-stock"), through("native,mptcpd-stock")})
 		fails(arguments, failed, "apt-get install mptcpd", instead("/dev/null"));
 	fails(through("mptcpd-stock"), failed, "mptcpd ended", instead("/bin/false"));
 }

@@ -64,8 +64,7 @@ pm_event any_event(std::uint32_t number)
 	if (e.type == PM_CLOSED && pick(n, 3))
 		e.type = PM_SUB_ESTABLISHED; // most connections should live for a while
 	const bool of_namespace = e.type == PM_LOCAL_ADDED || e.type == PM_LOCAL_REMOVED ||
-				  e.type == PM_LISTENER_CREATED ||
-				  (e.type >= PM_RESYNC_BEGIN && e.type <= PM_RESYNC_END && pick(n, 2));
+				  e.type == PM_LISTENER_CREATED;
 	e.token = of_namespace ? 0 : 1 + pick(n, connections);
 	const bool described = e.type == PM_CREATED || e.type == PM_ESTABLISHED;
 	std::uint32_t fixed = e.token; // the same connection has the same addresses most of the time
@@ -166,13 +165,14 @@ TEST(bpf, takes_at_most_one_kibibyte_of_the_map_for_a_connection)
 	EXPECT_GE(*bytes, sizeof(pm_connection));
 }
 
-TEST(bpf, every_policy_stays_below_a_tenth_of_the_verifiers_limit)
+// Of a million. Linux 6.1 walks through an eighth more than later ones do.
+TEST(bpf, every_policy_stays_far_below_the_verifiers_limit)
 {
 	for (const policy_info &policy : all_policies()) {
 		auto loaded = bpf::engine::load(policy, *make_settings(policy), {.most_connections = 1});
 		ASSERT_TRUE(loaded) << loaded.error().text;
 		EXPECT_GT(loaded->verified_instructions(), 0u);
-		EXPECT_LT(loaded->verified_instructions(), 100000u) << policy.name;
+		EXPECT_LT(loaded->verified_instructions(), 70000u) << policy.name;
 		RecordProperty(identifier(policy.name), std::to_string(loaded->verified_instructions()));
 	}
 }

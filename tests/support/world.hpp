@@ -80,14 +80,16 @@ public:
 		return {about(PM_SUB_ESTABLISHED, port, where)};
 	}
 
-	// The true state, as events between RESYNC_BEGIN and RESYNC_END: first the namespace's, then the connection's.
-	// The kernel cannot list what the peer announces; `announcements`: somebody can.
+	// The true state: the namespace's, then the connection's between RESYNC_BEGIN and RESYNC_END. The kernel cannot list
+	// what the peer announces; `announcements`: somebody can.
 	std::vector<pm_event> read_back(bool announcements = true) const
 	{
-		std::vector<pm_event> events{event(PM_RESYNC_BEGIN, 0)};
+		std::vector<pm_event> events;
+		for (std::uint8_t l = 1; l <= addresses; ++l)
+			if (!locals_.count(l))
+				events.push_back(local_removed(local4(l)));
 		for (const std::uint8_t l : locals_)
 			events.push_back(local_added(local4(l), l));
-		events.push_back(event(PM_RESYNC_END, 0));
 		events.push_back(event(PM_RESYNC_BEGIN, token));
 		events.push_back(established(token, local4(1), remote4(1), flags_));
 		if (announcements)

@@ -670,9 +670,8 @@ TEST(engine, leaves_a_connection_alone_whose_own_address_was_never_listed)
 	client(local_added(local4(2), 2));
 	client(created(token));
 	EXPECT_EQ(opened(client(established(token))), 1u);
-	client(event(PM_RESYNC_BEGIN, 0));
-	client(local_added(local4(2), 2));
-	EXPECT_EQ(closed(client(event(PM_RESYNC_END, 0))), 0u);
+	EXPECT_EQ(closed(client(local_removed(local4(1)))), 0u);
+	EXPECT_EQ(closed(client(local_added(local4(3), 3))), 0u);
 }
 
 TEST(engine, a_client_may_come_back_to_a_server_from_an_address_that_it_had_removed)
@@ -782,14 +781,104 @@ TEST(resync, reopens_what_was_believed_to_exist_and_does_not)
 	EXPECT_EQ(opened(client(event(PM_RESYNC_END, token))), 1u);
 }
 
-TEST(resync, drops_local_addresses_that_nobody_confirmed)
+// An overrun that lasts means a resync after the other: each must not be three more attempts.
+TEST(resync, forgives_no_failures_of_a_connection_that_was_known)
 {
 	host client{"fullmesh"};
-	const auto open = client.connect(2);
-	client(answer(PM_SUB_ESTABLISHED, open[0], 50001));
-	client(event(PM_RESYNC_BEGIN, 0));
-	client(local_added(local4(1), 1));
-	EXPECT_EQ(closed(client(event(PM_RESYNC_END, 0))), 1u);
+	const auto read_back = [&] {
+		client(event(PM_RESYNC_BEGIN, token));
+		client(established(token));
+		client(on_path(PM_SUB_ESTABLISHED, token, local4(1), remote4(1)));
+		return client(event(PM_RESYNC_END, token));
+	};
+	for (auto commands = client.connect(2); !commands.empty();)
+		commands = client(answer(PM_SUB_CLOSED, commands[0], 50000));
+	for (int times = 0; times < 3; ++times) {
+		const auto exhausted = client.managed.counted().exhausted;
+		EXPECT_TRUE(read_back().empty());
+		EXPECT_GT(client.managed.counted().exhausted, exhausted) << "which is what a retry is appointed for";
+	}
+	EXPECT_EQ(opened(client(event(PM_RETRY, token))), 1u);
+}
+
+TEST(resync, counts_the_end_of_a_subflow_that_nobody_heard_of)
+{
+	for (const bool establishes : {false, true}) {
+		host client{"fullmesh"};
+		auto commands = client.connect(2);
+		int times = 0;
+		for (u16 port = 50000; !commands.empty(); ++port, ++times) {
+			ASSERT_LT(times, 100);
+			if (establishes)
+				client(answer(PM_SUB_ESTABLISHED, commands[0], port));
+			client(event(PM_RESYNC_BEGIN, token)); // its SUB_CLOSED is lost
+			client(established(token));
+			client(on_path(PM_SUB_ESTABLISHED, token, local4(1), remote4(1)));
+			commands = client(event(PM_RESYNC_END, token));
+		}
+		EXPECT_EQ(times, establishes ? PM_MAX_CLOSURES : PM_MAX_FAILURES);
+	}
+}
+
+TEST(engine, ignores_a_resync_that_is_about_no_connection)
+{
+	host client{"fullmesh"};
+	client.connect(2);
+	EXPECT_TRUE(client(event(PM_RESYNC_BEGIN, 0)).empty());
+	EXPECT_TRUE(client(event(PM_RESYNC_END, 0)).empty());
+	EXPECT_EQ(client.managed.counted().ignored, 2u);
+	EXPECT_EQ(client.managed.locals().present, 3);
+}
+
+TEST(manager, takes_the_index_that_an_interface_has_now)
+{
+	const policy_info &policy = **find_policy("backup");
+	manager managed{policy, make_settings(policy, std::vector<std::string>{"backup-interface=7"}).value()};
+	const std::vector<std::string> by_name{"backup-interface=lo"}, gone{"backup-interface=gone0"};
+	EXPECT_TRUE(managed.name_interfaces(by_name));
+	EXPECT_EQ(managed.settings().value[0], 1u);
+	EXPECT_FALSE(managed.name_interfaces(by_name)) << "nothing has changed";
+	EXPECT_FALSE(managed.name_interfaces(gone)) << "it may come back";
+	EXPECT_EQ(managed.settings().value[0], 1u);
+}
+
+TEST(manager, looks_at_every_connection_again)
+{
+	host client{"fullmesh"};
+	EXPECT_TRUE(client.managed.look_at_all().empty());
+	for (u32 each = 1; each <= 3; ++each)
+		client(established(each));
+	std::set<u32> tokens;
+	for (const pm_event &event : client.managed.look_at_all()) {
+		EXPECT_EQ(event.type, PM_RETRY);
+		tokens.insert(event.token);
+	}
+	EXPECT_EQ(tokens, (std::set<u32>{1, 2, 3}));
+}
+
+// Byte by byte, whatever is beside it.
+TEST(engine, compares_eight_counts_at_once)
+{
+	for (const u64 beside : {u64{0}, ~u64{0}, u64{0x8000ff7f01800000}})
+		for (unsigned a = 0; a < 256; ++a)
+			for (unsigned b = 0; b < 256; ++b)
+				for (const unsigned place : {0u, 3u, 7u}) {
+					const unsigned shift = 8 * place;
+					const u64 elsewhere = ~(u64{0xff} << shift);
+					const u8 flags = lesser((beside & elsewhere) | u64{a} << shift,
+								(~beside & elsewhere) | u64{b} << shift);
+					ASSERT_EQ(flags >> place & 1, a < b) << a << ' ' << b << ' ' << place;
+				}
+	EXPECT_EQ(lesser(0x0102030405060708, 0x0202020506050807), 0x9a);
+}
+
+TEST(engine, leaves_a_pair_alone_by_either_count_of_its_own)
+{
+	for (unsigned failures = 0; failures < 256; ++failures) {
+		const bool expected = failures % 16 >= PM_MAX_FAILURES || failures / 16 >= PM_MAX_CLOSURES;
+		EXPECT_EQ(is_exhausted(static_cast<u8>(failures)), expected) << failures;
+		EXPECT_EQ(exhausted_pairs(u64{failures} << 40), expected ? 1 << 5 : 0) << failures;
+	}
 }
 
 } // namespace

@@ -119,6 +119,27 @@ TEST(pacer, tries_again_what_failed_later_each_time_and_at_least_every_64_second
 	EXPECT_EQ(client.paced.holds(), 0u);
 }
 
+// While more is lost than can be mended, the state is read back over and over.
+TEST(pacer, waits_longer_each_time_however_often_the_state_is_read_back)
+{
+	host client;
+	client.refuse(client.connect());
+	for (const unsigned delay : {1u, 2u, 4u, 8u, 16u, 32u, 64u, 64u}) {
+		SCOPED_TRACE(delay);
+		const std::uint64_t due = client.now + delay * second;
+		for (client.now += second / 10; client.now < due; client.now += second / 2) {
+			client.handle(event(PM_RESYNC_BEGIN, token));
+			client.handle(established(token));
+			client.handle(on_path(PM_SUB_ESTABLISHED, token, local4(1), remote4(1)));
+			EXPECT_TRUE(client.handle(event(PM_RESYNC_END, token)).empty());
+		}
+		ASSERT_EQ(client.paced.next_due(), due);
+		const commands again = client.retry_at(due);
+		ASSERT_EQ(again.size(), 1u);
+		client.refuse(again);
+	}
+}
+
 TEST(pacer, is_quick_again_after_a_long_quiet_but_not_because_a_subflow_was_established)
 {
 	host client;

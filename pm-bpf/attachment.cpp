@@ -1,0 +1,469 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+#include "pm-bpf/attachment.hpp"
+
+#include <algorithm>
+#include <cctype>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <thread>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+
+#include "pm-bpf/kernel_series.hpp"
+#include "pm-bpf/netns_handle.hpp"
+#include "pm-netlink/tenure.hpp"
+
+namespace pm::bpf {
+
+namespace {
+
+constexpr u32 zero = 0;
+
+std::string place_of(const std::string &netns_name)
+{
+	return netns_name.empty() ? std::string{"this network namespace"}
+				  : fmt::format("network namespace '{}'", netns_name);
+}
+
+std::uint64_t real_time_ns()
+{
+	timespec now{};
+	clock_gettime(CLOCK_REALTIME, &now);
+	return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+std::optional<pm_attachment> read_meta(const descriptor &map)
+{
+	pm_attachment meta{};
+	bpf_map_info info{};
+	u32 size = sizeof info;
+	if (!map || bpf_map_get_info_by_fd(map.get(), &info, &size) != 0 || info.value_size != sizeof meta ||
+	    bpf_map_lookup_elem(map.get(), &zero, &meta) != 0 || meta.version != PM_ATTACHED_VERSION)
+		return std::nullopt;
+	return meta;
+}
+
+expected<void> write_meta(int map, const pm_attachment &meta)
+{
+	if (bpf_map_update_elem(map, &zero, &meta, BPF_ANY) != 0)
+		return fail_errno("cannot write the description of the attachment into its BPF map");
+	return {};
+}
+
+// The table of callbacks that a link has now.
+u32 table_of(const descriptor &link)
+{
+	bpf_link_info info{};
+	u32 size = sizeof info;
+	return link && bpf_link_get_info_by_fd(link.get(), &info, &size) == 0 ? info.struct_ops.map_id : 0;
+}
+
+pm_counters read_counters(const descriptor &map)
+{
+	constexpr std::size_t words = sizeof(pm_counters) / sizeof(pm_u64);
+	static_assert(sizeof(pm_counters) % sizeof(pm_u64) == 0, "they are added up word by word");
+	pm_counters sum{};
+	const int processors = libbpf_num_possible_cpus();
+	std::vector<pm_u64> all(words * static_cast<std::size_t>(std::max(processors, 1)));
+	bpf_map_info info{};
+	u32 size = sizeof info;
+	if (!map || processors < 1 || bpf_map_get_info_by_fd(map.get(), &info, &size) != 0 ||
+	    info.value_size != sizeof(pm_counters) || bpf_map_lookup_elem(map.get(), &zero, all.data()) != 0)
+		return sum;
+	auto *to = reinterpret_cast<pm_u64 *>(&sum);
+	for (std::size_t i = 0; i < all.size(); ++i)
+		to[i % words] += all[i];
+	return sum;
+}
+
+expected<std::string> path_manager_of(const netns &where) { return where.get_sysctl(path_manager_sysctl); }
+
+// Which of its states an attachment is in.
+expected<attached> look_at(const pin_folder &pins, const std::string &name)
+{
+	const auto meta = read_meta(pins.open_pin(name, "meta"));
+	if (!meta)
+		return fail(fmt::format("{} is not an attachment that this version of pathlab has made: `rm -r` it to "
+					"take its policy off",
+					pins.path_of(name)));
+	attached found;
+	found.what = *meta;
+	found.counted = read_counters(pins.open_pin(name, "counters"));
+	const auto where = find_netns(*meta);
+	if (!where)
+		return tl::unexpected(where.error());
+	if (!*where) {
+		found.state = attached::condition::netns_gone;
+		return found;
+	}
+	const auto now = path_manager_of(**where);
+	if (!now)
+		return tl::unexpected(now.error());
+	found.now = *now;
+	found.state = *now == name ? attached::condition::active : attached::condition::passed_over;
+	return found;
+}
+
+// Killed before or after the namespace was switched.
+void complete(const pin_folder &pins, const attached &found)
+{
+	if (found.what.complete)
+		return;
+	pm_attachment meta = found.what;
+	meta.complete = 1;
+	if (found.state == attached::condition::active)
+		(void)write_meta(pins.open_pin(meta.name, "meta").get(), meta);
+	else
+		(void)pins.remove(meta.name);
+}
+
+// Killed after the namespace was switched, and before what it was switched from was removed.
+void remove_replaced(const pin_folder &pins, const attached &found)
+{
+	const std::string name = found.what.replaces;
+	if (found.state != attached::condition::active || name.empty() || !pins.has(name))
+		return;
+	if (const auto old = look_at(pins, name);
+	    old && old->state == attached::condition::passed_over && is_netns_of(old->what, found.what))
+		(void)pins.remove(name);
+}
+
+// Whoever was killed amid attaching has left something that either is whole but for the last step, or nobody's.
+void mend(const pin_folder &pins)
+{
+	pins.sweep();
+	for (const std::string &name : pins.unfinished()) {
+		const auto meta = read_meta(pins.open_unfinished(name, "meta"));
+		const u32 table = table_of(pins.open_unfinished(name, "link"));
+		// One that was to replace another, and has done so in the kernel.
+		if (meta && table != 0 && table == meta->table && pins.has(name) && pins.finish(name))
+			continue;
+		pins.abandon(name);
+	}
+	for (const std::string &name : pins.names())
+		if (const auto found = look_at(pins, name)) {
+			complete(pins, *found);
+			remove_replaced(pins, *found);
+		}
+}
+
+std::optional<attached> attached_in(const pin_folder &pins, const pm_attachment &where)
+{
+	for (const std::string &name : pins.names())
+		if (auto found = look_at(pins, name);
+		    found && found->state == attached::condition::active && is_netns_of(found->what, where))
+			return std::move(*found);
+	return std::nullopt;
+}
+
+// pm-netlinkd holds a lock while it serves a namespace.
+expected<void> check_no_daemon(const netns &where, const std::string &netns_name)
+{
+	const auto path = in_namespace(where,
+				       [] { return netlink::namespace_file(netlink::default_run_folder, ".lock"); });
+	if (!path)
+		return tl::unexpected(path.error());
+	const descriptor lock(::open(path->c_str(), O_RDONLY | O_CLOEXEC));
+	if (lock && ::flock(lock.get(), LOCK_EX | LOCK_NB) != 0)
+		return fail(fmt::format("pm-netlinkd serves {}: stop it first", place_of(netns_name)));
+	return {};
+}
+
+// What was detached a moment ago the kernel may still be about to forget.
+expected<void> check_name_is_free(const std::string &name)
+{
+	for (unsigned tries = 0; tries < 100; ++tries) {
+		const auto all = read_sysctl("net.mptcp.available_path_managers");
+		if (!all)
+			return tl::unexpected(all.error());
+		if (fmt::format(" {} ", *all).find(' ' + name + ' ') == std::string::npos)
+			return {};
+		std::this_thread::sleep_for(std::chrono::milliseconds(10));
+	}
+	return fail(
+		fmt::format("the kernel has a path manager called '{}' already: give this one another name with --name",
+			    name));
+}
+
+template <std::size_t N>
+void copy(const std::string &from, char (&to)[N])
+{
+	from.copy(to, N - 1);
+}
+
+// The making of one attachment. Unless it comes to its end, nothing is left of it.
+class making {
+public:
+	making(const pin_folder &pins, const attach_request &request, pm_attachment meta)
+		: pins_(pins), request_(request), meta_(meta)
+	{
+	}
+	~making()
+	{
+		if (begun_)
+			pins_.abandon(request_.what.name);
+	}
+
+	expected<attach_result> run(const std::optional<attached> &existing)
+	{
+		const bool in_place = existing && existing->what.name == request_.what.name;
+		return load()
+			.and_then([&] { return pin(); })
+			.and_then([&] { return in_place ? take_over(*existing) : link_anew(); })
+			.and_then(
+				[&] { return in_place ? finish() : finish().and_then([&] { return switch_over(); }); })
+			.and_then([&]() -> expected<attach_result> {
+				if (existing && !in_place)
+					if (auto gone = pins_.remove(existing->what.name); !gone)
+						return tl::unexpected(gone.error());
+				reached(step::done);
+				return attach_result{meta_.name, meta_.before, existing.has_value(),
+						     meta_.verified_instructions};
+			});
+	}
+
+private:
+	void reached(step which) const
+	{
+		if (request_.reached)
+			request_.reached(which);
+	}
+
+	expected<void> load()
+	{
+		auto loaded = programs::load(request_.what);
+		if (!loaded)
+			return tl::unexpected(loaded.error());
+		programs_.emplace(std::move(*loaded));
+		meta_.table = programs_->table_id();
+		meta_.constants = programs_->constants();
+		meta_.verified_instructions = programs_->verified_instructions();
+		reached(step::loaded);
+		return write_meta(programs_->meta(), meta_);
+	}
+
+	expected<void> pin()
+	{
+		if (auto begun = pins_.begin(request_.what.name); !begun)
+			return begun;
+		begun_ = true;
+		for (const auto &each : programs_->maps())
+			if (auto pinned = pins_.pin(request_.what.name, each.name, each.fd); !pinned)
+				return pinned;
+		reached(step::pinned);
+		return {};
+	}
+
+	expected<void> link_anew()
+	{
+		auto link = programs_->attach();
+		if (!link)
+			return tl::unexpected(link.error());
+		reached(step::attached);
+		return pins_.pin(request_.what.name, "link", link->get());
+	}
+
+	// The link is the old attachment's; from here on its connections get the new table.
+	expected<void> take_over(const attached &existing)
+	{
+		const descriptor link = pins_.open_pin(existing.what.name, "link");
+		if (!link)
+			return fail_errno(fmt::format("cannot open the link of '{}'", existing.what.name));
+		meta_.complete = 1;
+		if (auto written = write_meta(programs_->meta(), meta_); !written)
+			return written;
+		if (auto pinned = pins_.pin(request_.what.name, "link", link.get()); !pinned)
+			return pinned;
+		reached(step::attached);
+		return programs_->replace(link);
+	}
+
+	expected<void> finish()
+	{
+		reached(step::linked);
+		if (auto finished = pins_.finish(request_.what.name); !finished)
+			return finished;
+		begun_ = false;
+		reached(step::named);
+		return {};
+	}
+
+	expected<void> switch_over()
+	{
+		auto set = request_.where->set_sysctl(path_manager_sysctl, request_.what.name);
+		if (!set) {
+			(void)pins_.remove(request_.what.name);
+			return set;
+		}
+		reached(step::switched);
+		meta_.complete = 1;
+		return write_meta(programs_->meta(), meta_);
+	}
+
+	const pin_folder &pins_;
+	const attach_request &request_;
+	pm_attachment meta_;
+	std::optional<programs> programs_;
+	bool begun_ = false;
+};
+
+expected<pm_attachment> describe(const attach_request &request)
+{
+	pm_attachment meta{};
+	meta.version = PM_ATTACHED_VERSION;
+	meta.attached_ns = real_time_ns();
+	copy(request.what.name, meta.name);
+	copy(std::string{request.what.policy->name}, meta.policy);
+	copy(request.netns_name, meta.netns_name);
+	meta.settings = request.what.settings;
+	if (auto written = write_down(*request.where, meta); !written)
+		return tl::unexpected(written.error());
+	return meta;
+}
+
+expected<detach_result> take_off(const pin_folder &pins, attached found)
+{
+	detach_result result{std::move(found), false, {}};
+	const std::string name = result.was.what.name;
+	if (result.was.state == attached::condition::active) {
+		const auto where = find_netns(result.was.what);
+		if (!where)
+			return tl::unexpected(where.error());
+		result.restored_to = result.was.what.before;
+		expected<void> set = (*where)->set_sysctl(path_manager_sysctl, result.restored_to);
+		if (!set) { // one in BPF that is gone by now
+			result.restored_to = "kernel";
+			set = (*where)->set_sysctl(path_manager_sysctl, result.restored_to);
+		}
+		if (!set)
+			return tl::unexpected(set.error());
+		result.restored = true;
+	}
+	return pins.remove(name).map([&] { return result; });
+}
+
+expected<pin_folder> open_to_change(const std::string &folder)
+{
+	if (auto allowed = check_privileges(); !allowed)
+		return tl::unexpected(allowed.error());
+	auto pins = pin_folder::open(pin_folder::access::change, folder);
+	if (pins)
+		mend(*pins);
+	return pins;
+}
+
+} // namespace
+
+expected<void> check_name(const std::string &name)
+{
+	const bool is_word = std::all_of(name.begin(), name.end(),
+					 [](unsigned char c) { return c < 0x80 && (std::isalnum(c) || c == '_'); });
+	if (name.empty() || name.size() >= PM_NAME_SIZE || !is_word)
+		return fail(
+			fmt::format("'{}' cannot be the name of a path manager: it takes 1 to {} letters, digits and "
+				    "underscores",
+				    name, PM_NAME_SIZE - 1));
+	return {};
+}
+
+std::string default_name(std::string_view policy)
+{
+	std::string name{policy.substr(0, PM_NAME_SIZE - 1)};
+	std::replace(name.begin(), name.end(), '-', '_');
+	return name;
+}
+
+expected<attach_result> attach(attach_request request)
+{
+	if (request.what.name.empty())
+		request.what.name = default_name(request.what.policy->name);
+	const std::string &name = request.what.name;
+	if (auto good = check_name(name); !good)
+		return tl::unexpected(good.error());
+	if (auto good = check_kernel(); !good)
+		return tl::unexpected(good.error());
+	const auto pins = open_to_change(request.folder);
+	if (!pins)
+		return tl::unexpected(pins.error());
+	auto meta = describe(request);
+	if (!meta)
+		return tl::unexpected(meta.error());
+	const auto existing = attached_in(*pins, *meta);
+	if (existing && !request.replace)
+		return fail(fmt::format("{} is managed by '{}' (policy {}) already: `pathlab detach {}` first, or take "
+					"--replace",
+					place_of(request.netns_name), existing->what.name, existing->what.policy,
+					existing->what.name));
+	if (!existing || existing->what.name != name) {
+		if (pins->has(name))
+			return fail(
+				fmt::format("there is an attachment called '{}' already: give this one another name "
+					    "with --name",
+					    name));
+		if (auto good = check_name_is_free(name); !good)
+			return tl::unexpected(good.error());
+	}
+	if (auto good = check_no_daemon(*request.where, request.netns_name); !good)
+		return tl::unexpected(good.error());
+	const auto before = path_manager_of(*request.where);
+	if (!before)
+		return tl::unexpected(before.error());
+	copy(existing ? std::string{existing->what.before} : *before, meta->before);
+	if (existing && existing->what.name != name)
+		copy(std::string{existing->what.name}, meta->replaces);
+	return making(*pins, request, *meta).run(existing);
+}
+
+expected<std::vector<attached>> list(const std::string &folder)
+{
+	std::vector<attached> all;
+	if (::access(folder.c_str(), F_OK) != 0 && errno == ENOENT)
+		return all;
+	const auto pins = open_to_change(folder);
+	if (!pins)
+		return tl::unexpected(pins.error());
+	for (const std::string &name : pins->names()) {
+		auto found = look_at(*pins, name);
+		if (!found)
+			return tl::unexpected(found.error());
+		all.push_back(std::move(*found));
+	}
+	return all;
+}
+
+expected<detach_result> detach(const std::string &name, const std::string &folder)
+{
+	const auto pins = open_to_change(folder);
+	if (!pins)
+		return tl::unexpected(pins.error());
+	if (check_name(name) && pins->has(name))
+		return look_at(*pins, name).and_then([&](attached &&found) {
+			return take_off(*pins, std::move(found));
+		});
+	std::string names;
+	for (const std::string &each : pins->names())
+		names += (names.empty() ? "" : ", ") + each;
+	return fail(fmt::format("there is no attachment called '{}'; {}", name,
+				names.empty() ? "nothing is attached" : "attached are: " + names));
+}
+
+expected<detach_result> detach(const netns &where, const std::string &netns_name, const std::string &folder)
+{
+	const auto pins = open_to_change(folder);
+	if (!pins)
+		return tl::unexpected(pins.error());
+	pm_attachment wanted{};
+	if (auto written = write_down(where, wanted); !written)
+		return tl::unexpected(written.error());
+	for (const std::string &name : pins->names())
+		if (auto found = look_at(*pins, name); found && is_netns_of(found->what, wanted))
+			return take_off(*pins, std::move(*found));
+	return fail(fmt::format("no policy is attached in {}", place_of(netns_name)));
+}
+
+} // namespace pm::bpf

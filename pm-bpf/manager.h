@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The maps of an attached policy, and what the parts of its shell have in common. Included once, by manager.bpf.c.
+ */
+#ifndef PM_BPF_MANAGER_H
+#define PM_BPF_MANAGER_H
+
+#include "pm-bpf/kernel.h"
+
+#include "pm-bpf/attached.h"
+
+const volatile struct pm_attached_constants pm_constants = {};
+
+/* What is remembered of a connection; freed with its socket. */
+struct pm_remembered {
+	struct pm_connection connection;
+	struct pm_namespace locals;
+	pm_u64 retry_at; /* on the clock of bpf_ktime_get_ns(); 0: nothing to retry */
+	struct pm_addr removed[PM_MAX_REMOVED]; /* local addresses that went since the last look */
+	pm_u32 removed_from[PM_MAX_REMOVED]; /* their interfaces */
+	pm_u32 removals; /* ... how many; those beyond the places were not written down */
+	pm_u8 initial_removed; /* the peer has removed its initial address */
+	pm_u8 look_again; /* a subflow that was not asked for now is being opened: its fate is waited for */
+	pm_u8 reserved[2];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct pm_remembered);
+} pm_remember SEC(".maps");
+
+/*
+ * What one look at a connection needs beside it. From a pool, not one for each processor: a look may sleep while a
+ * subflow connects, and another one begin on the same processor.
+ */
+struct pm_look {
+	pm_u32 taken;
+	pm_u32 commands; /* of result.command[] when the plan was compared */
+	pm_u32 again_ms; /* look again so soon; 0: need not be */
+	pm_u8 seen; /* places of the namespace's addresses that are listed */
+	pm_u8 unknown; /* an address is listed that the namespace has not, or elsewhere */
+	pm_u8 opening; /* there are subflows amid their handshake */
+	pm_u8 unopened; /* the kernel would not open one */
+	pm_u8 refused; /* ... or refused something else */
+	pm_u8 exhausted; /* address pairs left alone after failures */
+	pm_u8 reserved[6];
+	struct pm_addr address;
+	struct mptcp_addr_info local, remote; /* as the kernel takes them */
+	struct pm_event event;
+	struct pm_result result;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PM_POOL);
+	__type(key, pm_u32);
+	__type(value, struct pm_look);
+} pm_pool SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, pm_u32);
+	__type(value, struct pm_settings);
+} pm_chosen SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, pm_u32);
+	__type(value, struct pm_address_filter);
+} pm_filter SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, PM_MAX_ALLOWED);
+	__type(key, struct pm_prefix);
+	__type(value, pm_u32);
+} pm_allowed SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, pm_u32);
+	__type(value, struct pm_counters);
+} pm_counted SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, pm_u32);
+	__type(value, struct pm_attachment);
+} pm_meta SEC(".maps");
+
+/* Preemption between load and store loses a count now and then on the same processor: a cost that a lock is not worth. */
+static __always_inline struct pm_counters *counters(void)
+{
+	pm_u32 zero = 0;
+
+	return bpf_map_lookup_elem(&pm_counted, &zero);
+}
+
+#define COUNT_MANY(what, number)                          \
+	do {                                              \
+		struct pm_counters *counted = counters(); \
+		if (counted)                              \
+			counted->what += (number);        \
+	} while (0)
+#define COUNT(what) COUNT_MANY(what, 1)
+
+static __always_inline const struct sock *sock_of(struct mptcp_sock *msk) { return (const struct sock *)msk; }
+
+/* The interest of the policy in connections of this one's side. */
+static __always_inline pm_u32 interest_in(struct mptcp_sock *msk)
+{
+	return msk->pm.server_side ? pm_constants.server : pm_constants.client;
+}
+
+static __always_inline bool is_open(struct mptcp_sock *msk)
+{
+	return sock_of(msk)->__sk_common.skc_state == TCP_ESTABLISHED && msk->fully_established;
+}
+
+static __always_inline struct pm_remembered *remembered(struct mptcp_sock *msk, pm_u64 flags)
+{
+	return bpf_sk_storage_get(&pm_remember, (struct sock *)msk, 0, flags);
+}
+
+/* ---- addresses: ours have 16 bytes ---- */
+
+static __always_inline void map_ipv4(struct pm_addr *to, __be32 address)
+{
+	to->half[0] = 0;
+	to->half[1] = (pm_u64)address << 32 | bpf_htonl(0xffff);
+}
+
+static __always_inline void join_halves(struct pm_addr *to, const struct in6_addr *from)
+{
+	to->half[0] = from->in6_u.u6_addr32[0] | (pm_u64)from->in6_u.u6_addr32[1] << 32;
+	to->half[1] = from->in6_u.u6_addr32[2] | (pm_u64)from->in6_u.u6_addr32[3] << 32;
+}
+
+static __always_inline void from_info(struct pm_addr *to, const struct mptcp_addr_info *from)
+{
+	if (from->family == AF_INET)
+		map_ipv4(to, from->addr.s_addr);
+	else
+		join_halves(to, &from->addr6);
+}
+
+static __always_inline void local_of(struct pm_addr *to, const struct sock *sk)
+{
+	if (sk->__sk_common.skc_family == AF_INET)
+		map_ipv4(to, sk->__sk_common.skc_rcv_saddr);
+	else
+		join_halves(to, &sk->__sk_common.skc_v6_rcv_saddr);
+}
+
+static __always_inline void remote_of(struct pm_addr *to, const struct sock *sk)
+{
+	if (sk->__sk_common.skc_family == AF_INET)
+		map_ipv4(to, sk->__sk_common.skc_daddr);
+	else
+		join_halves(to, &sk->__sk_common.skc_v6_daddr);
+}
+
+static __always_inline bool same_address(const struct pm_addr *a, const struct pm_addr *b)
+{
+	return a->half[0] == b->half[0] && a->half[1] == b->half[1];
+}
+
+static __always_inline bool is_ipv4(const struct pm_addr *a)
+{
+	return a->half[0] == 0 && (pm_u32)a->half[1] == bpf_htonl(0xffff);
+}
+
+#endif

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+//
+// The real `pathlab attach`, in a network namespace, and what it leaves attached until a test ends. On a kernel with
+// kernel-patches/.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/support/daemon.hpp"
+
+namespace pm::test {
+
+struct said {
+	int status = -1; // the exit code, or 128 + the signal that ended it
+	std::string out, err;
+};
+
+// pathlab with these arguments, in a network namespace, to its end. `as`: a command before it, such as setpriv(1).
+[[nodiscard]] said pathlab(const netns &where, const words &arguments, const words &as = {});
+
+// Where attached policies are kept: mounts the file system if it is not there.
+void mount_bpf();
+// Nothing attached, nothing half attached: what an earlier test has left is taken off.
+void detach_all();
+
+class attachment {
+public:
+	// Throws, with what it said, unless it is attached.
+	attachment(const netns &where, const words &arguments);
+	attachment(const attachment &) = delete;
+	attachment &operator=(const attachment &) = delete;
+	~attachment(); // detaches it
+
+	[[nodiscard]] const std::string &name() const noexcept { return name_; }
+	[[nodiscard]] nlohmann::json status() const; // null: it is not there any more
+	[[nodiscard]] std::uint64_t figure(const std::string &name) const; // one number of it, say "/looks/done"
+
+private:
+	const netns &where_;
+	std::string name_;
+};
+
+// All that `pathlab status` lists.
+[[nodiscard]] nlohmann::json attachments(const netns &where);
+
+} // namespace pm::test
