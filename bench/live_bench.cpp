@@ -5,22 +5,16 @@
 // ask for the same subflow.
 #include <array>
 #include <atomic>
-#include <filesystem>
-#include <fstream>
 #include <thread>
 
-#include <csignal>
 #include <fmt/format.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#include "bench/join_capture.hpp"
 #include "bench/topics.hpp"
 #include "pm-netlink/clock.hpp"
-#include "pm-netlink/status_socket.hpp"
-#include "replay/child.hpp"
+#include "pm-netlink/status.hpp"
+#include "replay/daemon.hpp"
+#include "replay/join_capture.hpp"
 #include "replay/lab.hpp"
 
 namespace pm::bench {
@@ -30,64 +24,13 @@ namespace {
 enum manager { none, built_in, daemon, everybody };
 constexpr std::array<const char *, everybody> names = {"no path manager", "built-in", "pm-netlinkd"};
 
+using replay::running_daemon;
 using samples = std::vector<double>;
 
-// pm-netlinkd in the calling thread's network namespace, for as long as this object lives.
-class running_daemon {
-public:
-	static expected<running_daemon> start()
-	{
-		char folder[] = "/tmp/pathlab-bench-XXXXXX";
-		if (!mkdtemp(folder))
-			return fail_errno("cannot make a folder for pm-netlinkd");
-		running_daemon made(folder);
-		sockaddr_un address{};
-		address.sun_family = AF_UNIX;
-		fmt::format_to_n(address.sun_path, sizeof address.sun_path - 1, "{}/notify", made.folder_);
-		const descriptor notify(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-		if (!notify || ::bind(notify.get(), reinterpret_cast<const sockaddr *>(&address), sizeof address) != 0)
-			return fail_errno("cannot make a socket on which pm-netlinkd says that it is ready");
-		::setenv("NOTIFY_SOCKET", address.sun_path, 1);
-		const std::uint64_t begun = now_ns();
-		auto started = replay::child::start({PATHLAB_DAEMON, "fullmesh", "--run-dir", made.folder_});
-		::unsetenv("NOTIFY_SOCKET");
-		if (!started)
-			return tl::unexpected(started.error());
-		made.process_.emplace(std::move(*started));
-		pollfd ready{notify.get(), POLLIN, 0};
-		if (::poll(&ready, 1, 10'000) != 1)
-			return fail("pm-netlinkd was not ready within 10 seconds");
-		made.startup_ns_ = static_cast<double>(now_ns() - begun);
-		return made;
-	}
-	running_daemon(running_daemon &&) noexcept = default;
-	~running_daemon()
-	{
-		process_.reset();
-		std::error_code ignored;
-		if (!folder_.empty())
-			std::filesystem::remove_all(folder_, ignored);
-	}
-
-	double startup_ns() const noexcept { return startup_ns_; }
-	double cpu_ns() const noexcept { return static_cast<double>(process_->cpu_ns()); }
-	void resync() const { ::kill(process_->pid(), SIGUSR1); }
-	expected<nlohmann::json> status() const { return netlink::ask_status(folder_); }
-	double resident_bytes() const
-	{
-		std::ifstream status(fmt::format("/proc/{}/status", process_->pid()));
-		for (std::string line; std::getline(status, line);)
-			if (line.starts_with("VmRSS:"))
-				return std::stod(line.substr(6)) * 1024;
-		return 0;
-	}
-
-private:
-	explicit running_daemon(std::string folder) : folder_(std::move(folder)) {}
-	std::string folder_;
-	std::optional<replay::child> process_;
-	double startup_ns_ = 0;
-};
+double resident_bytes(const running_daemon &daemon)
+{
+	return static_cast<double>(daemon.process().memory_kib()) * 1024;
+}
 
 replay::lab_options lab_for(manager which) { return {.paths = 2, .endpoints = which == built_in, .announce = false}; }
 
@@ -106,7 +49,7 @@ expected<void> with_manager(manager which, Work &&work)
 	return in_namespace(lab->client, [&]() -> expected<void> {
 		std::optional<running_daemon> running;
 		if (which == daemon) {
-			auto started = running_daemon::start();
+			auto started = running_daemon::start({"fullmesh"}, PATHLAB_DAEMON);
 			if (!started)
 				return tl::unexpected(started.error());
 			running.emplace(std::move(*started));
@@ -142,8 +85,8 @@ expected<void> measure_rate(manager which, std::uint64_t connections, rates &int
 		if (!status)
 			return tl::unexpected(status.error());
 		into.lost.push_back(status->at("events").at("lost").get<double>());
-		into.cpu.push_back(running->cpu_ns() / static_cast<double>(load->made));
-		into.startup.push_back(running->startup_ns());
+		into.cpu.push_back(static_cast<double>(running->process().cpu_ns()) / static_cast<double>(load->made));
+		into.startup.push_back(static_cast<double>(running->startup_ns()));
 		return {};
 	});
 }
@@ -194,7 +137,7 @@ expected<void> measure_delays(job &work)
 		for (const manager which : {built_in, daemon}) {
 			work.tell(0.7 + 0.2 * i / repetitions, fmt::format("the second path's SYN, {}", names[which]));
 			auto ran = with_manager(which, [&](const replay::lab &lab, running_daemon *) -> expected<void> {
-				auto capture = join_capture::start({"p0", "p1"});
+				auto capture = replay::join_capture::start({"p0", "p1"});
 				if (!capture)
 					return tl::unexpected(capture.error());
 				const auto load = run_load(lab, short_connections(connections, 200, 50));
@@ -253,12 +196,12 @@ expected<void> measure_open_ones(job &work)
 	samples bytes, resyncs;
 	work.tell(0.95, fmt::format("{} open connections", connections));
 	auto ran = with_manager(daemon, [&](const replay::lab &lab, running_daemon *running) -> expected<void> {
-		const double before = running->resident_bytes();
+		const double before = resident_bytes(*running);
 		expected<replay::load_report> load;
 		std::thread making([&] { load = run_load(lab, short_connections(connections, 3000, 12'000)); });
 		auto there = await_connections(*running, connections);
 		if (there) {
-			bytes.push_back((running->resident_bytes() - before) / connections);
+			bytes.push_back((resident_bytes(*running) - before) / connections);
 			for (int i = 0; i < 5; ++i) {
 				running->resync();
 				::usleep(400'000);

@@ -12,8 +12,6 @@
 #include <array>
 #include <cerrno>
 #include <deque>
-#include <filesystem>
-#include <fstream>
 #include <optional>
 
 #include <fmt/format.h>
@@ -30,14 +28,11 @@
 #include "replay/clock.hpp"
 #include "replay/group_sender.hpp"
 #include "replay/links.hpp"
+#include "replay/mptcpd_setup.hpp"
 
 namespace pm::replay {
 
-namespace fs = std::filesystem;
-
 namespace {
-
-constexpr const char *daemon_path = "/usr/libexec/mptcpd";
 
 // What the kernel charges a receive queue for an event, by the length of its message: measured on a socket of our own.
 class charges {
@@ -69,47 +64,6 @@ private:
 	std::array<std::uint32_t, netlink::max_message / 4 + 1> by_length_{};
 };
 
-// The folder with our plugins: of the build that this program is part of, or where they were installed.
-std::string plugin_folder(std::string_view policy)
-{
-	std::error_code ignored;
-	const fs::path built = fs::read_symlink("/proc/self/exe", ignored).parent_path() / "../mptcpd-plugin";
-	return fs::exists(built / fmt::format("{}.so", policy), ignored) ? built.string() : PATHLAB_PLUGIN_FOLDER;
-}
-
-// The settings of our plugin in a folder of their own, which is also where it says what it does.
-class plugin_settings {
-public:
-	static expected<plugin_settings> write(const backend_options &options)
-	{
-		char folder[] = "/tmp/pathlab-mptcpd-XXXXXX";
-		if (!mkdtemp(folder))
-			return fail_errno("cannot make a folder for the settings of the mptcpd plugin");
-		plugin_settings made(folder);
-		std::ofstream file(fmt::format("{}/{}.conf", made.folder_, options.policy->name));
-		for (std::size_t i = 0; i < options.policy->settings.size(); ++i)
-			file << options.policy->settings[i].name << " = " << options.settings.value[i] << '\n';
-		file << "buffer = " << options.buffer_bytes << "\nconnections = " << options.most_connections
-		     << "\naccept-replay = yes\n";
-		if (!file.flush())
-			return fail(
-				fmt::format("cannot write the settings of the mptcpd plugin into {}", made.folder_));
-		return made;
-	}
-	plugin_settings(plugin_settings &&other) noexcept : folder_(std::exchange(other.folder_, {})) {}
-	~plugin_settings()
-	{
-		std::error_code ignored;
-		if (!folder_.empty())
-			fs::remove_all(folder_, ignored);
-	}
-	const std::string &folder() const noexcept { return folder_; }
-
-private:
-	explicit plugin_settings(std::string folder) : folder_(std::move(folder)) {}
-	std::string folder_;
-};
-
 class mptcpd_backend : public backend {
 public:
 	// Without options: the plugin that comes with mptcpd.
@@ -117,22 +71,15 @@ public:
 
 	expected<void> start() override
 	{
-		if (access(daemon_path, X_OK) != 0)
-			return fail(fmt::format(
-				"mptcpd is not installed ({} is not there): apt-get install mptcpd mptcpd-plugins",
-				daemon_path));
+		if (auto there = check_mptcpd(); !there)
+			return there;
 		auto sender = group_sender::open();
 		if (!sender)
 			return tl::unexpected(sender.error());
 		sender_.emplace(std::move(*sender));
 		if (auto measured = charges_.measure(*sender_); !measured)
 			return measured;
-		auto here = netns::current();
-		if (!here)
-			return tl::unexpected(here.error());
-		if (auto set = here->set_sysctl("net.mptcp.pm_type", "1"); !set) // else it warns, and manages nothing
-			return set;
-		auto daemon = ours_ ? start_with_ours() : start_with({}, "sspi");
+		auto daemon = ours_ ? start_with_ours() : start_mptcpd(nullptr, nullptr, receiving_cpu);
 		if (!daemon)
 			return tl::unexpected(daemon.error());
 		daemon_.emplace(std::move(*daemon));
@@ -267,34 +214,17 @@ private:
 		bool tail;
 	};
 
-	// In this namespace, with what it reads from the environment.
-	expected<child> start_with(const std::string &folder, std::string_view plugin)
-	{
-		std::vector<std::string> command{daemon_path, fmt::format("--load-plugins={}", plugin),
-						 fmt::format("--path-manager={}", plugin)};
-		if (!folder.empty())
-			command.push_back("--plugin-dir=" + folder);
-		return child::start(command, receiving_cpu);
-	}
-
 	expected<child> start_with_ours()
 	{
-		auto settings = plugin_settings::write(*ours_);
+		auto settings = plugin_settings::write({.policy = ours_->policy,
+							.settings = ours_->settings,
+							.buffer_bytes = ours_->buffer_bytes,
+							.most_connections = ours_->most_connections,
+							.accept_replay = true});
 		if (!settings)
 			return tl::unexpected(settings.error());
 		settings_.emplace(std::move(*settings));
-		const std::string folder = plugin_folder(ours_->policy->name);
-		if (access(fmt::format("{}/{}.so", folder, ours_->policy->name).c_str(), R_OK) != 0)
-			return fail(fmt::format(
-				"there is no mptcpd plugin of policy {} in {}: build with libmptcpd3-dev and "
-				"libell-dev installed",
-				ours_->policy->name, folder));
-		for (const char *name : {"PATHLAB_CONFIG_DIR", "PATHLAB_RUN_DIR"})
-			setenv(name, settings_->folder().c_str(), 1);
-		auto started = start_with(folder, ours_->policy->name);
-		for (const char *name : {"PATHLAB_CONFIG_DIR", "PATHLAB_RUN_DIR"})
-			unsetenv(name);
-		return started;
+		return start_mptcpd(ours_->policy, &*settings_, receiving_cpu);
 	}
 
 	// mptcpd's socket has left the group, somewhere among the `latest` events that were sent. None of them got into it: it

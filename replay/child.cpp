@@ -80,6 +80,16 @@ bool child::alive() const noexcept
 }
 
 void child::pause() const noexcept { kill(pid_, SIGSTOP); }
+void child::resume() const noexcept { kill(pid_, SIGCONT); }
+
+std::uint64_t child::memory_kib() const
+{
+	std::ifstream status{fmt::format("/proc/{}/status", pid_)};
+	for (std::string line; std::getline(status, line);)
+		if (line.starts_with("VmRSS:"))
+			return std::strtoull(line.c_str() + 6, nullptr, 10);
+	return 0;
+}
 
 std::uint64_t child::cpu_ns() const noexcept
 {

@@ -28,7 +28,9 @@ public:
 	[[nodiscard]] pid_t pid() const noexcept { return pid_; }
 	[[nodiscard]] bool alive() const noexcept;
 	void pause() const noexcept; // SIGSTOP
+	void resume() const noexcept; // SIGCONT
 	[[nodiscard]] std::uint64_t cpu_ns() const noexcept; // that it has used so far (/proc/PID/schedstat)
+	[[nodiscard]] std::uint64_t memory_kib() const; // resident
 
 	// Our copies of its generic netlink sockets that are members of a multicast group. Each time it is asked for anew.
 	[[nodiscard]] expected<descriptor> socket_in_group(std::uint32_t group) const; // none yet: an empty descriptor

@@ -8,24 +8,18 @@
 #include <cstring>
 #include <initializer_list>
 #include <linux/mptcp.h>
-#include <memory>
-#include <net/if.h>
 #include <netinet/in.h>
-#include <netlink/genl/genl.h>
-#include <netlink/netlink.h>
 #include <poll.h>
 
 #include <fmt/format.h>
 
 #include "pm-core/address.hpp"
-#include "pm-netlink/family.hpp"
+#include "replay/endpoints.hpp"
 #include "replay/links.hpp"
 
 namespace pm::replay {
 
 namespace {
-
-using nl_message = std::unique_ptr<nl_msg, nl_release<nlmsg_free>>;
 
 enum class side { client, server };
 
@@ -114,62 +108,20 @@ expected<void> add_links(unsigned paths, const netns &peer_namespace)
 
 // ---- endpoints ----
 
-int send_command(nl_sock *sock, nl_message message)
-{
-	return nl_send_sync(sock, message.release()); // which frees it, whatever happens
-}
-
-int set_limits(nl_sock *sock, int family)
-{
-	nl_message message(nlmsg_alloc());
-	if (!message ||
-	    !genlmsg_put(message.get(), NL_AUTO_PORT, NL_AUTO_SEQ, family, 0, 0, MPTCP_PM_CMD_SET_LIMITS, MPTCP_PM_VER))
-		return -NLE_NOMEM;
-	nla_put_u32(message.get(), MPTCP_PM_ATTR_RCV_ADD_ADDRS, 8); // the most that the kernel takes
-	nla_put_u32(message.get(), MPTCP_PM_ATTR_SUBFLOWS, 8);
-	return send_command(sock, std::move(message));
-}
-
-int add_endpoint(nl_sock *sock, int family, const pm_addr &a, std::uint32_t flags)
-{
-	nl_message message(nlmsg_alloc());
-	if (!message ||
-	    !genlmsg_put(message.get(), NL_AUTO_PORT, NL_AUTO_SEQ, family, 0, 0, MPTCP_PM_CMD_ADD_ADDR, MPTCP_PM_VER))
-		return -NLE_NOMEM;
-	nlattr *nest = nla_nest_start(message.get(), MPTCP_PM_ATTR_ADDR);
-	if (is_ipv4(a)) {
-		nla_put_u16(message.get(), MPTCP_PM_ADDR_ATTR_FAMILY, AF_INET);
-		nla_put(message.get(), MPTCP_PM_ADDR_ATTR_ADDR4, 4, a.bytes + 12);
-	} else {
-		nla_put_u16(message.get(), MPTCP_PM_ADDR_ATTR_FAMILY, AF_INET6);
-		nla_put(message.get(), MPTCP_PM_ADDR_ATTR_ADDR6, 16, a.bytes);
-	}
-	nla_put_u32(message.get(), MPTCP_PM_ADDR_ATTR_FLAGS, flags);
-	nla_nest_end(message.get(), nest);
-	return send_command(sock, std::move(message));
-}
-
 expected<void> add_endpoints(side which, unsigned paths)
 {
-	auto family = netlink::ask_family();
-	if (!family)
-		return tl::unexpected(family.error());
-	auto sock = connect_netlink(NETLINK_GENERIC);
-	if (!sock)
-		return tl::unexpected(sock.error());
-	if (const int rc = set_limits(sock->get(), family->id); rc < 0)
-		return fail_nl("cannot set the limits of the kernel's path manager", rc);
+	const auto kernels = endpoints::open();
+	if (!kernels)
+		return tl::unexpected(kernels.error());
+	if (auto set = kernels->set_limits(); !set)
+		return set;
 	const std::uint32_t flags = which == side::client ? MPTCP_PM_ADDR_FLAG_SUBFLOW : MPTCP_PM_ADDR_FLAG_SIGNAL;
 	for (unsigned path = 1; path < paths; ++path)
 		for (const bool ipv6 : {false, true})
-			if (const int rc = add_endpoint(sock->get(), family->id, address(which, path, ipv6), flags);
-			    rc < 0)
-				return fail_nl(
-					fmt::format(
-						"cannot add the endpoints of {} paths to the kernel's path manager, "
-						"which takes 8 in a namespace, two for each path but the first",
-						paths),
-					rc);
+			if (auto added = kernels->add(address(which, path, ipv6), flags); !added)
+				return fail(fmt::format(
+					"{}; it takes 8 in a namespace: {} paths need two for each but the first",
+					added.error().text, paths));
 	return {};
 }
 

@@ -6,6 +6,11 @@
 #include <netlink/route/addr.h>
 #include <netlink/route/link.h>
 #include <netlink/route/link/veth.h>
+#include <netlink/route/qdisc.h>
+#include <netlink/route/qdisc/netem.h>
+#include <netlink/route/qdisc/tbf.h>
+#include <netlink/route/route.h>
+#include <netlink/route/tc.h>
 
 #include <fmt/format.h>
 
@@ -18,6 +23,8 @@ namespace {
 using nl_address = std::unique_ptr<nl_addr, nl_release<nl_addr_put>>;
 using route_link = std::unique_ptr<rtnl_link, nl_release<rtnl_link_put>>;
 using route_veth = std::unique_ptr<rtnl_link, nl_release<rtnl_link_veth_release>>;
+using route_entry = std::unique_ptr<rtnl_route, nl_release<rtnl_route_put>>;
+using route_qdisc = std::unique_ptr<rtnl_qdisc, nl_release<rtnl_qdisc_put>>;
 using route_address = std::unique_ptr<rtnl_addr, nl_release<rtnl_addr_put>>;
 
 route_address make_address(const std::string &link, const pm_addr &address, links::prefix length)
@@ -104,6 +111,72 @@ expected<void> links::remove_address(const std::string &name, const pm_addr &add
 		return fail("cannot allocate an address: out of memory");
 	if (const int rc = rtnl_addr_delete(socket_.get(), entry.get(), 0); rc < 0)
 		return fail_nl("cannot remove an address from link " + name, rc);
+	return {};
+}
+
+namespace {
+
+route_qdisc make_qdisc(const std::string &link, std::uint32_t parent, std::uint32_t handle, const char *kind)
+{
+	route_qdisc made(rtnl_qdisc_alloc());
+	if (!made)
+		return nullptr;
+	rtnl_tc_set_ifindex(TC_CAST(made.get()), static_cast<int>(if_nametoindex(link.c_str())));
+	rtnl_tc_set_parent(TC_CAST(made.get()), parent);
+	rtnl_tc_set_handle(TC_CAST(made.get()), handle);
+	return rtnl_tc_set_kind(TC_CAST(made.get()), kind) == 0 ? std::move(made) : nullptr;
+}
+
+} // namespace
+
+expected<void> links::add_route(const std::string &name, const pm_addr &subnet, const pm_addr &gateway, unsigned metric)
+{
+	const nl_address to(nl_addr_build(AF_INET6, subnet.bytes, 16)), by(nl_addr_build(AF_INET6, gateway.bytes, 16));
+	const route_entry route(rtnl_route_alloc());
+	rtnl_nexthop *hop = rtnl_route_nh_alloc();
+	if (!to || !by || !route || !hop)
+		return fail("cannot allocate a route: out of memory");
+	nl_addr_set_prefixlen(to.get(), 64);
+	rtnl_route_nh_set_ifindex(hop, static_cast<int>(if_nametoindex(name.c_str())));
+	rtnl_route_nh_set_gateway(hop, by.get());
+	rtnl_route_set_family(route.get(), AF_INET6);
+	rtnl_route_set_dst(route.get(), to.get());
+	rtnl_route_set_priority(route.get(), metric);
+	rtnl_route_add_nexthop(route.get(), hop); // which frees it with the route
+	if (const int rc = rtnl_route_add(socket_.get(), route.get(), NLM_F_CREATE | NLM_F_APPEND); rc < 0)
+		return fail_nl("cannot add a route through link " + name, rc);
+	return {};
+}
+
+// The bandwidth first: what it lets through is then put off.
+expected<void> links::shape(const std::string &name, unsigned delay_us, unsigned megabits)
+{
+	constexpr int burst_bytes = 128 << 10, waiting_us = 100'000, delayed_packets = 100'000;
+	std::uint32_t parent = TC_H_ROOT;
+	const auto add = [&](const route_qdisc &qdisc, const char *what) -> expected<void> {
+		if (const int rc = rtnl_qdisc_add(socket_.get(), qdisc.get(), NLM_F_CREATE | NLM_F_REPLACE); rc < 0)
+			return fail_nl(fmt::format("cannot give link {} {}", name, what), rc);
+		return {};
+	};
+	if (megabits > 0) {
+		const route_qdisc limit = make_qdisc(name, parent, TC_HANDLE(1, 0), "tbf");
+		if (!limit)
+			return fail("cannot allocate a queueing discipline: out of memory");
+		rtnl_qdisc_tbf_set_rate(limit.get(), static_cast<int>(megabits * 125'000), burst_bytes, 0);
+		rtnl_qdisc_tbf_set_limit_by_latency(limit.get(), waiting_us);
+		if (auto added = add(limit, "a bandwidth (the kernel's tbf)"); !added)
+			return added;
+		parent = TC_HANDLE(1, 1);
+	}
+	if (delay_us > 0) {
+		const route_qdisc delay = make_qdisc(name, parent, TC_HANDLE(2, 0), "netem");
+		if (!delay)
+			return fail("cannot allocate a queueing discipline: out of memory");
+		rtnl_netem_set_delay(delay.get(), static_cast<int>(delay_us));
+		rtnl_netem_set_limit(delay.get(), delayed_packets);
+		if (auto added = add(delay, "a delay (the kernel's netem: CONFIG_NET_SCH_NETEM)"); !added)
+			return added;
+	}
 	return {};
 }
 

@@ -29,6 +29,12 @@ public:
 	[[nodiscard]] expected<void> remove_address(const std::string &name, const pm_addr &address,
 						    prefix length = prefix::subnet);
 
+	// To the subnet of an IPv6 address, through a gateway on that link; one with a lower metric is preferred.
+	[[nodiscard]] expected<void> add_route(const std::string &name, const pm_addr &subnet, const pm_addr &gateway,
+					       unsigned metric);
+	// What leaves through it is put off by `delay_us` and does not exceed `megabits` a second; 0: neither.
+	[[nodiscard]] expected<void> shape(const std::string &name, unsigned delay_us, unsigned megabits);
+
 private:
 	explicit links(nl_socket socket) noexcept : socket_(std::move(socket)) {}
 	[[nodiscard]] expected<void> bring(const std::string &name, bool up);

@@ -24,22 +24,27 @@ namespace {
 
 constexpr std::uint64_t most_connections = 10'000'000; // about 100 bytes each
 
-expected<void> check(const load_options &options)
+expected<load_schedule> check(const load_options &options)
 {
-	if (options.connections < 1 || options.connections > most_connections)
-		return fail(fmt::format("a load of {} connections was asked for; ask for 1 to {}", options.connections,
-					most_connections));
-	if (!(options.rate > 0) || !std::isfinite(options.rate))
-		return fail(fmt::format("a load of {} connections a second was asked for; ask for a rate above 0",
-					options.rate));
-	if (static_cast<double>(options.connections) / options.rate > 1e7)
-		return fail(
-			fmt::format("a load of {} connections at {} a second would take months; ask for a higher rate",
-				    options.connections, options.rate));
+	const auto steps = options.steps.empty() ? std::vector<load_step>{{options.connections, options.rate}}
+						 : options.steps;
+	for (const auto &[connections, rate] : steps) {
+		if (connections < 1 || connections > most_connections)
+			return fail(fmt::format("a load of {} connections was asked for; ask for 1 to {}", connections,
+						most_connections));
+		if (!(rate > 0) || !std::isfinite(rate))
+			return fail(
+				fmt::format("a load of {} connections a second was asked for; ask for a rate above 0",
+					    rate));
+		if (static_cast<double>(connections) / rate > 1e7)
+			return fail(fmt::format(
+				"a load of {} connections at {} a second would take months; ask for a higher rate",
+				connections, rate));
+	}
 	if (!options.ipv4 && !options.ipv6)
 		return fail(
 			"a load of neither IPv4 nor IPv6 connections was asked for; ask for one of them or for both");
-	return {};
+	return load_schedule(steps);
 }
 
 // How many connections may be open at once: both ends are ours, and others in this process need a few files, too.
@@ -124,22 +129,25 @@ expected<std::uint64_t> await_sockets(const lab &l, std::uint64_t before, clock:
 
 expected<load_report> run_load(const lab &l, const load_options &options)
 try {
-	if (auto good = check(options); !good)
-		return tl::unexpected(good.error());
+	const auto schedule = check(options);
+	if (!schedule)
+		return tl::unexpected(schedule.error());
 	const std::size_t most_open = raise_file_limit();
 	const auto before = mptcp_sockets(l);
 	if (!before)
 		return tl::unexpected(before.error());
-	auto server = in_namespace(l.server, [&] { return echo_server::listen(options.connections, most_open); });
+	auto server = in_namespace(l.server, [&] { return echo_server::listen(schedule->connections(), most_open); });
 	if (!server)
 		return tl::unexpected(server.error());
 
 	load_report report;
-	report.asked = options.connections;
-	client_side clients(options, report);
+	report.asked = schedule->connections();
+	report.scheduled_seconds = std::chrono::duration<double>(schedule->length()).count();
+	client_side clients(options, *schedule, server->open(), report);
 	serving thread(*server);
 	const auto ran = in_namespace(l.client, [&] { return clients.run(most_open); });
-	const auto until = clock::now() + std::chrono::milliseconds(options.patience_ms);
+	const auto until = clock::now() +
+			   (ran ? std::chrono::milliseconds(options.patience_ms) : std::chrono::milliseconds(0));
 	thread.finish(until);
 	if (!ran)
 		return tl::unexpected(ran.error());

@@ -10,7 +10,10 @@
 
 #include "pm-core/types.h"
 #include "pm-netlink/error.hpp"
+#include "replay/histogram.hpp"
 #include "replay/lab.hpp"
+#include "replay/load_schedule.hpp"
+#include "replay/path_watch.hpp"
 
 namespace pm::replay {
 
@@ -20,9 +23,11 @@ inline constexpr std::uint16_t load_port = 1000;
 struct load_options {
 	std::uint64_t connections = 1000; // 1 to 10,000,000
 	double rate = 2000; // connections per second, above 0; a machine that is too slow falls behind
+	std::vector<load_step> steps{}; // instead of both, if there are any
 	bool ipv4 = true, ipv6 = true; // alternating when both, beginning with IPv4
 	unsigned hold_ms = 30; // how long each stays open, so that its subflows and ADD_ADDR have their time
 	unsigned patience_ms = 5000; // a connection that has had no answer by then has failed
+	path_watch *watch = nullptr; // told of each connection; not null: it may also end their hold
 };
 
 // One connection that was made: what the sockets of its two ends know about it.
@@ -40,6 +45,9 @@ struct load_report {
 	std::uint64_t asked = 0, made = 0, failed = 0; // asked = made + failed
 	std::string first_failure; // why the first one failed
 	double seconds = 0; // from the first one's start to the last one's end
+	double opening_seconds = 0; // to the last one's start
+	double scheduled_seconds = 0; // of this, as it should have been
+	histogram sent_late; // of each start, after it was due
 	std::uint64_t left_open = 0; // MPTCP sockets that the kernel had not yet done with at the end
 	std::vector<made_connection> connections; // in the order in which they were opened; those that failed left out
 };

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cmath>
 #include <cstring>
 #include <ctime>
 #include <netinet/in.h>
@@ -13,6 +12,8 @@
 #include <sys/socket.h>
 
 #include <fmt/format.h>
+
+#include "replay/interrupt.hpp"
 
 #ifndef IP_BIND_ADDRESS_NO_PORT
 #define IP_BIND_ADDRESS_NO_PORT 24
@@ -28,15 +29,19 @@ expected<void> client_side::run(std::size_t most_open)
 	epoll_ = std::move(*epoll);
 	most_open_ = most_open;
 	start_ = clock::now();
-	const double slowest = static_cast<double>(options_.connections) / std::min(options_.rate, 1000.0);
-	const auto end = start_ + std::chrono::nanoseconds(std::llround(slowest * 1e9)) + hold_ + patience_;
+	const auto slowest = std::max<clock::duration>(schedule_.length(), std::chrono::milliseconds(slots_.size()));
+	const auto end = start_ + slowest + hold_ + patience_;
+	if (options_.watch)
+		options_.watch->begin(slots_.size(), start_);
 	epoll_event events[256];
 	for (;;) {
 		const auto now = clock::now();
 		open_due(now);
 		close_held(now);
 		give_up(now);
-		if (done_ == options_.connections || now >= end)
+		if (options_.watch)
+			options_.watch->look(now);
+		if (done_ == slots_.size() || now >= end || interrupted())
 			break;
 		const auto wait = std::max(clock::duration::zero(), std::min(next_deadline(), end) - clock::now());
 		const timespec timeout{std::chrono::duration_cast<std::chrono::seconds>(wait).count(),
@@ -46,7 +51,9 @@ expected<void> client_side::run(std::size_t most_open)
 			proceed(events[i].data.u64, events[i].events);
 	}
 	report_.seconds = std::chrono::duration<double>(clock::now() - start_).count();
-	for (number i = 0; i < options_.connections; ++i)
+	if (interrupted())
+		return fail_interrupted();
+	for (number i = 0; i < slots_.size(); ++i)
 		if (slots_[i].at != stage::over)
 			failed(i, "the time for the whole load was over before its turn or its answer came");
 	return {};
@@ -58,11 +65,27 @@ std::vector<std::pair<number, made_connection>> &client_side::made()
 	return made_;
 }
 
+constexpr std::size_t most_unanswered = 256, most_unclosed = 2048;
+
+// Without a schedule, the server's pace is what bounds those that wait for an answer, and for it to close them.
+bool client_side::waits_for_server() const
+{
+	return (open_count_ - held_.size() >= most_unanswered || served_.load() > open_count_ + most_unclosed) &&
+	       schedule_.at_full_rate(opened_);
+}
+
 // A few at a time: answers are heard in between, also when opening has fallen behind.
 void client_side::open_due(clock::time_point now)
 {
-	for (int n = 0; n < 32 && opened_ < options_.connections && due(opened_) <= now; ++n)
+	for (int n = 0; n < 32 && opened_ < slots_.size() && due(opened_) <= now; ++n) {
+		if (waits_for_server())
+			return;
+		const auto late = clock::now() - due(opened_);
+		report_.sent_late.record(static_cast<std::uint64_t>(std::chrono::nanoseconds(late).count()));
 		open(opened_++, now);
+		if (opened_ == slots_.size())
+			report_.opening_seconds = std::chrono::duration<double>(clock::now() - start_).count();
+	}
 }
 
 void client_side::open(number i, clock::time_point now)
@@ -125,6 +148,8 @@ void client_side::hear(number i)
 	if (n != sizeof echo || echo != i)
 		return failed(i, "the server did not echo what was sent");
 	slots_[i].at = stage::holding;
+	if (options_.watch)
+		options_.watch->answered(i, slots_[i].fd.get(), ipv6(i));
 	if (options_.hold_ms == 0)
 		close(i);
 	else
@@ -133,7 +158,9 @@ void client_side::hear(number i)
 
 void client_side::close_held(clock::time_point now)
 {
-	for (; !held_.empty() && held_.front().first <= now; held_.pop_front())
+	const bool all = options_.watch && options_.watch->closes_all();
+	// A few at a time where all are told at once: what comes of it is heard in between.
+	for (int n = 0; n < 64 && !held_.empty() && (all || held_.front().first <= now); held_.pop_front(), ++n)
 		close(held_.front().second);
 }
 
@@ -155,6 +182,8 @@ void client_side::close(number i)
 {
 	slot &s = slots_[i];
 	const auto info = read_info(s.fd.get());
+	if (options_.watch)
+		options_.watch->closing(i, ipv6(i), info ? info->mptcpi_subflows : 0);
 	sockaddr_in6 name{}; // the port is at the same place in both families
 	socklen_t length = sizeof name;
 	if (!info || ::getsockname(s.fd.get(), reinterpret_cast<sockaddr *>(&name), &length) != 0)
@@ -192,10 +221,13 @@ void client_side::over(number i)
 clock::time_point client_side::next_deadline() const
 {
 	auto next = clock::time_point::max();
-	if (opened_ < options_.connections)
-		next = due(opened_);
+	if (opened_ < slots_.size())
+		next = waits_for_server() ? clock::now() + std::chrono::milliseconds(1) : due(opened_);
 	if (!held_.empty())
 		next = std::min(next, held_.front().first);
+	if (options_.watch)
+		next = std::min(next, options_.watch->closes_all() && !held_.empty() ? clock::time_point{}
+										     : options_.watch->next_look());
 	if (oldest_ < opened_)
 		next = std::min(next, slots_[oldest_].opened + patience_);
 	return next;

@@ -5,12 +5,13 @@
 // For load.cpp only.
 #pragma once
 
+#include <atomic>
 #include <chrono>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <linux/mptcp.h>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -39,6 +40,7 @@ public:
 	void serve(); // until told to finish and all is closed, or the patience is over
 	void finish(clock::time_point until); // from another thread
 	std::vector<account> accounts; // by connection
+	[[nodiscard]] const std::atomic<std::size_t> &open() const noexcept { return *count_; } // from any thread
 
 private:
 	void accept_all();
@@ -46,16 +48,17 @@ private:
 	descriptor listener_, epoll_, stop_;
 	std::vector<descriptor> open_; // by fd
 	std::vector<number> number_of_; // by fd
-	std::size_t count_ = 0;
+	std::unique_ptr<std::atomic<std::size_t>> count_ = std::make_unique<std::atomic<std::size_t>>(0);
 	clock::time_point until_{};
 };
 
 class client_side {
 public:
 	// Counts into `report`, but for its connections.
-	client_side(const load_options &options, load_report &report)
-		: options_(options), report_(report), slots_(options.connections),
-		  patience_(std::chrono::milliseconds(options.patience_ms)),
+	client_side(const load_options &options, load_schedule schedule, const std::atomic<std::size_t> &served,
+		    load_report &report)
+		: options_(options), schedule_(std::move(schedule)), served_(served), report_(report),
+		  slots_(schedule_.connections()), patience_(std::chrono::milliseconds(options.patience_ms)),
 		  hold_(std::chrono::milliseconds(options.hold_ms))
 	{
 	}
@@ -71,11 +74,9 @@ private:
 		clock::time_point opened{};
 	};
 
-	[[nodiscard]] clock::time_point due(number i) const
-	{
-		return start_ + std::chrono::nanoseconds(std::llround(static_cast<double>(i) * 1e9 / options_.rate));
-	}
+	[[nodiscard]] clock::time_point due(number i) const { return start_ + schedule_.due(i); }
 	[[nodiscard]] bool ipv6(number i) const { return options_.ipv6 && (!options_.ipv4 || i % 2 == 1); }
+	[[nodiscard]] bool waits_for_server() const;
 	void open_due(clock::time_point now);
 	void open(number i, clock::time_point now);
 	void proceed(number i, std::uint32_t events);
@@ -89,6 +90,8 @@ private:
 	[[nodiscard]] clock::time_point next_deadline() const;
 
 	const load_options &options_;
+	const load_schedule schedule_;
+	const std::atomic<std::size_t> &served_; // connections that the server has open
 	load_report &report_;
 	std::vector<std::pair<number, made_connection>> made_;
 	std::vector<slot> slots_;

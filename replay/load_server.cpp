@@ -92,7 +92,7 @@ void echo_server::serve()
 {
 	epoll_event events[256];
 	bool stopping = false;
-	while (!stopping || (count_ > 0 && clock::now() < until_)) {
+	while (!stopping || (*count_ > 0 && clock::now() < until_)) {
 		const int n = ::epoll_wait(epoll_.get(), events, 256, stopping ? 10 : -1);
 		for (int i = 0; i < n; ++i) {
 			const std::uint64_t key = events[i].data.u64;
@@ -121,7 +121,7 @@ void echo_server::accept_all()
 			continue; // closed: its client waits in vain, and counts it as failed
 		number_of_[place] = UINT64_MAX;
 		open_[place] = std::move(fd);
-		++count_;
+		++*count_;
 	}
 }
 
@@ -141,7 +141,7 @@ void echo_server::answer(int fd)
 	if (const auto info = n == 0 && number_of_[place] != UINT64_MAX ? read_info(fd) : std::nullopt)
 		accounts[number_of_[place]] = {info->mptcpi_token, info->mptcpi_add_addr_signal};
 	open_[place] = {};
-	--count_;
+	--*count_;
 }
 
 } // namespace pm::replay::load_ends

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
-#include "bench/join_capture.hpp"
+#include "replay/join_capture.hpp"
 
 #include <algorithm>
 
@@ -7,16 +7,36 @@
 #include <fmt/format.h>
 #include <net/ethernet.h>
 #include <netinet/ip.h>
+#include <netinet/ip6.h>
 #include <netinet/tcp.h>
 
+#include "pm-core/address.hpp"
 #include "pm-netlink/wire.hpp"
 
-namespace pm::bench {
+namespace pm::replay {
 
 namespace {
 
 constexpr std::size_t packet_bytes = 160; // the headers, with all their options
-constexpr int buffer_bytes = 64 << 20;
+constexpr int buffer_bytes = 16 << 20;
+
+// SYNs of clients, and what the server sends behind its SYN/ACK to the ports that are looked at. pcap's words for TCP are
+// for IPv4 only.
+std::string filter_text(unsigned every)
+{
+	const auto of = [&](const std::string &family, const std::string &tcp) {
+		const auto field = [&](unsigned at, const char *size) {
+			return tcp == "tcp" ? fmt::format("tcp[{}{}]", at, size)
+					    : fmt::format("ip6[{}{}]", 40 + at, size);
+		};
+		return fmt::format("({} and (({} & 18 = 2 and {} = {}) or ({} & 2 = 0 and {} = {} and {} & {} = 0)))",
+				   family, field(13, ""), field(2, ":2"), load_port, field(13, ""), field(0, ":2"),
+				   load_port, field(2, ":2"), every - 1);
+	};
+	return of("ip and tcp", "tcp") + " or " + of("ip6 and ip6[6] = 6", "ip6");
+}
+
+std::uint32_t place_of(std::uint16_t port, bool ipv6) { return std::uint32_t{port} << 1 | ipv6; }
 
 // The token of an MP_JOIN in a SYN (RFC 8684, 3.2): option 30, subtype 1. 0: there is none.
 std::uint32_t join_token(const unsigned char *options, std::size_t length)
@@ -39,9 +59,10 @@ std::uint32_t join_token(const unsigned char *options, std::size_t length)
 
 } // namespace
 
-expected<join_capture> join_capture::start(const std::vector<std::string> &interfaces)
+expected<join_capture> join_capture::start(const std::vector<std::string> &interfaces, unsigned every)
 {
 	join_capture made;
+	const std::string wanted = filter_text(every);
 	for (const std::string &name : interfaces) {
 		char why[PCAP_ERRBUF_SIZE] = "";
 		std::unique_ptr<pcap_t, closer> handle(pcap_create(name.c_str(), why));
@@ -53,7 +74,7 @@ expected<join_capture> join_capture::start(const std::vector<std::string> &inter
 		pcap_set_tstamp_precision(handle.get(), PCAP_TSTAMP_PRECISION_NANO);
 		bpf_program filter{};
 		const bool going = pcap_activate(handle.get()) >= 0 && pcap_setnonblock(handle.get(), 1, why) == 0 &&
-				   pcap_compile(handle.get(), &filter, "ip and tcp", 1, PCAP_NETMASK_UNKNOWN) == 0 &&
+				   pcap_compile(handle.get(), &filter, wanted.c_str(), 1, PCAP_NETMASK_UNKNOWN) == 0 &&
 				   pcap_setfilter(handle.get(), &filter) == 0;
 		pcap_freecode(&filter);
 		if (!going)
@@ -70,8 +91,9 @@ void join_capture::look(std::uint64_t time_ns, const unsigned char *packet, std:
 	if (length < sizeof(ether_header) + sizeof(iphdr) + sizeof(tcphdr))
 		return;
 	const auto ip = load<iphdr>(bytes + sizeof(ether_header));
-	const std::size_t tcp_at = sizeof(ether_header) + ip.ihl * 4u;
-	if (ip.version != 4 || length < tcp_at + sizeof(tcphdr))
+	const bool ipv6 = ip.version == 6;
+	const std::size_t tcp_at = sizeof(ether_header) + (ipv6 ? sizeof(ip6_hdr) : ip.ihl * 4u);
+	if (length < tcp_at + sizeof(tcphdr))
 		return;
 	const auto tcp = load<tcphdr>(bytes + tcp_at);
 	const std::size_t options_at = tcp_at + sizeof(tcphdr);
@@ -79,12 +101,12 @@ void join_capture::look(std::uint64_t time_ns, const unsigned char *packet, std:
 	if (tcp.syn && !tcp.ack && end > options_at) {
 		if (const std::uint32_t token = join_token(packet + options_at, end - options_at))
 			joined_.try_emplace(token, time_ns);
-	} else if (!tcp.syn && ntohs(tcp.source) == replay::load_port) {
-		confirmed_.try_emplace(ntohs(tcp.dest), time_ns);
+	} else if (!tcp.syn && ntohs(tcp.source) == load_port) {
+		confirmed_.try_emplace(place_of(ntohs(tcp.dest), ipv6), time_ns);
 	}
 }
 
-expected<std::vector<double>> join_capture::delays(const std::vector<replay::made_connection> &connections)
+expected<std::vector<double>> join_capture::delays(const std::vector<made_connection> &connections)
 {
 	for (const auto &handle : handles_) {
 		pcap_pkthdr *header = nullptr;
@@ -101,9 +123,15 @@ expected<std::vector<double>> join_capture::delays(const std::vector<replay::mad
 			return fail(fmt::format("the capture lost {} packets: its figures would be wrong",
 						statistics.ps_drop));
 	}
+	std::unordered_map<std::uint32_t, unsigned> used;
+	for (const made_connection &c : connections)
+		++used[place_of(c.local_port, !is_ipv4(c.local))];
 	std::vector<double> result;
-	for (const replay::made_connection &c : connections) {
-		const auto confirmed = confirmed_.find(c.local_port);
+	for (const made_connection &c : connections) {
+		const std::uint32_t place = place_of(c.local_port, !is_ipv4(c.local));
+		if (used[place] > 1)
+			continue;
+		const auto confirmed = confirmed_.find(place);
 		const auto joined = joined_.find(c.server_token);
 		if (confirmed != confirmed_.end() && joined != joined_.end() && joined->second > confirmed->second)
 			result.push_back(static_cast<double>(joined->second - confirmed->second));
@@ -111,4 +139,4 @@ expected<std::vector<double>> join_capture::delays(const std::vector<replay::mad
 	return result;
 }
 
-} // namespace pm::bench
+} // namespace pm::replay

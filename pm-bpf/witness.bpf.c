@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Counts path-manager events on both sides of the sockets that carry them: as the kernel sends them, and as a process reads
+ * them.
+ *
+ * The first is the filter of a socket that listens to the events' group itself. It sees each event that is sent to the group,
+ * whatever becomes of it at other sockets, and lets none in: its socket needs no buffer and cannot overrun. The second sees
+ * what recvmsg() copies out of generic netlink sockets, so it needs nothing of the program that it watches.
+ */
+#include <linux/bpf.h> /* first: the helpers need its types */
+#include <linux/netlink.h>
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+
+char LICENSE[] SEC("license") = "GPL";
+
+/* Set before loading: the number of the generic netlink family. */
+const volatile unsigned short pm_family = 0;
+
+/* Whose reads are counted; 0: nobody's. */
+unsigned int pm_process = 0;
+
+unsigned long long pm_sent = 0, pm_read = 0;
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct sock {
+	unsigned short sk_protocol;
+};
+struct sk_buff {
+	struct sock *sk;
+	unsigned char *data;
+};
+#pragma clang attribute pop
+
+/* Answers to commands have the number of a command, and are to somebody. */
+static __always_inline int is_event(const struct nlmsghdr *message)
+{
+	return message->nlmsg_type == pm_family && message->nlmsg_seq == 0 && message->nlmsg_pid == 0;
+}
+
+SEC("socket")
+int pm_count_sent(struct __sk_buff *skb)
+{
+	struct nlmsghdr message;
+
+	if (bpf_skb_load_bytes(skb, 0, &message, sizeof(message)) == 0 && is_event(&message))
+		__sync_fetch_and_add(&pm_sent, 1);
+	return 0;
+}
+
+SEC("raw_tp/skb_copy_datagram_iovec")
+int pm_count_read(struct bpf_raw_tracepoint_args *context)
+{
+	struct sk_buff *skb = (struct sk_buff *)context->args[0];
+	struct nlmsghdr message;
+
+	if (!pm_process || bpf_get_current_pid_tgid() >> 32 != pm_process)
+		return 0;
+	if (BPF_CORE_READ(skb, sk, sk_protocol) != NETLINK_GENERIC)
+		return 0;
+	if (bpf_probe_read_kernel(&message, sizeof(message), BPF_CORE_READ(skb, data)) == 0 && is_event(&message))
+		__sync_fetch_and_add(&pm_read, 1);
+	return 0;
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+#include "pm-bpf/witness.hpp"
+
+#include <cerrno>
+
+#include <linux/netlink.h>
+#include <sys/socket.h>
+
+#include "pm-bpf/witness.skel.h"
+#include "pm-netlink/family.hpp"
+
+#ifndef SO_ATTACH_BPF
+#define SO_ATTACH_BPF 50
+#endif
+
+namespace pm::bpf {
+
+void event_witness::closer::operator()(witness_bpf *skeleton) const noexcept { witness_bpf__destroy(skeleton); }
+
+expected<event_witness> event_witness::listen()
+{
+	const auto family = netlink::ask_family();
+	if (!family)
+		return tl::unexpected(family.error());
+	skeleton programs{witness_bpf__open()};
+	if (!programs)
+		return fail_errno("cannot open the BPF object that counts events");
+	programs->rodata->pm_family = family->id;
+	int error = witness_bpf__load(programs.get());
+	if (error == 0) {
+		programs->links.pm_count_read = bpf_program__attach(programs->progs.pm_count_read);
+		error = programs->links.pm_count_read ? 0 : -errno;
+	}
+	if (error != 0) {
+		errno = -error;
+		return fail_errno("cannot count events by BPF programs (run as root, or with CAP_BPF and CAP_PERFMON)");
+	}
+	descriptor socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_GENERIC));
+	sockaddr_nl anywhere{};
+	anywhere.nl_family = AF_NETLINK;
+	const int filter = bpf_program__fd(programs->progs.pm_count_sent);
+	const auto group = static_cast<int>(family->events_group);
+	// The filter first: nothing may get in.
+	if (!socket || ::setsockopt(socket.get(), SOL_SOCKET, SO_ATTACH_BPF, &filter, sizeof filter) != 0 ||
+	    ::bind(socket.get(), reinterpret_cast<const sockaddr *>(&anywhere), sizeof anywhere) != 0 ||
+	    ::setsockopt(socket.get(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0)
+		return fail_errno("cannot listen to the path manager's events to count them");
+	return event_witness{std::move(programs), std::move(socket)};
+}
+
+void event_witness::watch(pid_t process) noexcept
+{
+	__atomic_store_n(&skeleton_->bss->pm_process, static_cast<unsigned>(process), __ATOMIC_RELAXED);
+}
+
+std::uint64_t event_witness::sent() const noexcept
+{
+	return __atomic_load_n(&skeleton_->bss->pm_sent, __ATOMIC_RELAXED);
+}
+std::uint64_t event_witness::read() const noexcept
+{
+	return __atomic_load_n(&skeleton_->bss->pm_read, __ATOMIC_RELAXED);
+}
+
+} // namespace pm::bpf

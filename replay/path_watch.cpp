@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+#include "replay/path_watch.hpp"
+
+#include <algorithm>
+#include <array>
+#include <linux/mptcp.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#ifndef SOL_MPTCP
+#define SOL_MPTCP 284
+#endif
+#ifndef MPTCP_INFO
+#define MPTCP_INFO 1
+#endif
+#ifndef MPTCP_TCPINFO
+#define MPTCP_TCPINFO 2
+#endif
+
+namespace pm::replay {
+
+namespace {
+
+constexpr unsigned at_once = 16; // connections asked before others are opened again
+constexpr int share = 20; // of the time
+constexpr std::chrono::milliseconds shortest_round{1}, idle_round{5};
+constexpr std::size_t most_points = 500;
+
+// getsockopt(MPTCP_TCPINFO): a header, then the beginning of each subflow's struct tcp_info, whose first byte is the state.
+struct subflow_states {
+	std::uint32_t header_size = 16;
+	std::uint32_t subflows = 0;
+	std::uint32_t kernels_size = 0;
+	std::uint32_t each_size = 8;
+	std::array<std::array<std::uint8_t, 8>, 72> state{};
+};
+
+} // namespace
+
+std::optional<unsigned> established_subflows(int fd, unsigned wanted) noexcept
+{
+	mptcp_info info{};
+	socklen_t length = sizeof info;
+	if (::getsockopt(fd, SOL_MPTCP, MPTCP_INFO, &info, &length) != 0 ||
+	    (info.mptcpi_flags & MPTCP_INFO_FLAG_FALLBACK))
+		return std::nullopt;
+	if (info.mptcpi_subflows == 0 || info.mptcpi_subflows < wanted) // counts those that are being opened, too
+		return info.mptcpi_subflows;
+	subflow_states states;
+	length = sizeof states;
+	if (::getsockopt(fd, SOL_MPTCP, MPTCP_TCPINFO, &states, &length) != 0)
+		return info.mptcpi_subflows;
+	const auto end = states.state.begin() + std::min<std::size_t>(states.subflows, states.state.size());
+	const auto established = std::count_if(states.state.begin(), end,
+					       [](const auto &one) { return one[0] == TCP_ESTABLISHED; });
+	return established > 0 ? static_cast<unsigned>(established - 1) : 0;
+}
+
+void path_watch::expect(unsigned ipv4, unsigned ipv6) noexcept
+{
+	const std::uint64_t before = told_.load();
+	told_.store(((before >> 32) + 1) << 32 | std::uint64_t{ipv6} << 16 | ipv4);
+}
+
+void path_watch::begin(std::uint64_t connections, clock::time_point now)
+{
+	all_.assign(connections, {});
+	unsettled_.clear();
+	cursor_ = 0;
+	begun_ = next_ = next_note_ = now;
+	result_ = {};
+	take_over_expectation();
+	exactly_ = false;
+}
+
+void path_watch::answered(std::uint64_t connection, int fd, bool ipv6)
+{
+	watched &one = all_[connection];
+	if (connection % every_ != 0)
+		return;
+	one.fd = fd;
+	one.ipv6 = ipv6;
+	one.looked = clock::now();
+	if (wanted(one) > 0) {
+		one.lacks = true;
+		lacking_.fetch_add(1);
+		one.place = static_cast<std::uint32_t>(unsettled_.size());
+		unsettled_.push_back(connection);
+		unsettled_count_.store(unsettled_.size());
+		if (cursor_ == 0)
+			next_ = std::min(next_, one.looked + shortest_round);
+	}
+	open_.fetch_add(1); // last: who sees it open sees it unsettled
+}
+
+void path_watch::closing(std::uint64_t connection, bool ipv6, unsigned subflows)
+{
+	watched &one = all_[connection];
+	if (one.fd >= 0 && (one.lacks || exactly_))
+		ask(connection, clock::now());
+	const unsigned want = wanted(ipv6), have = one.fd >= 0 && one.lacks ? one.have : subflows;
+	result_.expected += want;
+	result_.missing += want - std::min(have, want);
+	result_.lacking_at_end += have < want;
+	if (one.fd < 0)
+		return;
+	if (one.lacks)
+		lacking_.fetch_sub(1);
+	settle(connection);
+	one.lacks = false;
+	one.fd = -1;
+	open_.fetch_sub(1);
+}
+
+// Until this moment it is taken to have had what it had when it was last asked.
+void path_watch::ask(std::uint64_t connection, clock::time_point now)
+{
+	watched &one = all_[connection];
+	const unsigned want = wanted(one);
+	const auto found = want > 0 || exactly_ ? established_subflows(one.fd, want) : std::optional<unsigned>{0};
+	if (one.have < want)
+		result_.path_seconds += (want - one.have) * std::chrono::duration<double>(now - one.looked).count();
+	one.looked = now;
+	one.have = static_cast<std::uint8_t>(found.value_or(0));
+	const bool lacks = one.have < want;
+	if (lacks != one.lacks)
+		lacking_.fetch_add(lacks ? 1 : UINT64_MAX);
+	one.lacks = lacks;
+	if (!lacks && !(exactly_ && one.have > want))
+		settle(connection);
+}
+
+void path_watch::settle(std::uint64_t connection)
+{
+	const std::uint32_t place = all_[connection].place;
+	if (place == nowhere)
+		return;
+	const std::uint64_t last = unsettled_.back();
+	unsettled_[place] = last;
+	all_[last].place = place;
+	unsettled_.pop_back();
+	all_[connection].place = nowhere;
+	unsettled_count_.store(unsettled_.size());
+}
+
+void path_watch::take_over_expectation()
+{
+	const std::uint64_t told = told_.load();
+	const auto generation = static_cast<unsigned>(told >> 32);
+	if (generation == seen_.load(std::memory_order_relaxed))
+		return;
+	ipv4_ = told & 0xffff;
+	ipv6_ = told >> 16 & 0xffff;
+	exactly_ = true;
+	for (std::uint64_t i = 0; i < all_.size(); ++i) {
+		watched &one = all_[i];
+		if (one.fd < 0)
+			continue;
+		if (one.place == nowhere) {
+			one.place = static_cast<std::uint32_t>(unsettled_.size());
+			unsettled_.push_back(i);
+			one.looked = clock::now();
+		}
+		const bool lacks = one.have < wanted(one);
+		if (lacks != one.lacks)
+			lacking_.fetch_add(lacks ? 1 : UINT64_MAX);
+		one.lacks = lacks;
+	}
+	cursor_ = 0;
+	next_ = clock::now();
+	unsettled_count_.store(unsettled_.size());
+	seen_.store(generation); // last: who sees it sees what is unsettled by it
+}
+
+void path_watch::look(clock::time_point now)
+{
+	take_over_expectation();
+	note(now);
+	if (cursor_ == 0) {
+		if (now < next_)
+			return;
+		cursor_ = unsettled_.size();
+		round_began_ = now;
+		round_cost_ = {};
+	}
+	for (unsigned n = 0; n < at_once && cursor_ > 0; ++n) {
+		cursor_ = std::min(cursor_, unsettled_.size());
+		if (cursor_ > 0)
+			ask(unsettled_[--cursor_], clock::now());
+	}
+	round_cost_ += clock::now() - now;
+	if (cursor_ == 0)
+		next_ = round_began_ + std::max<clock::duration>(unsettled_.empty() ? idle_round : shortest_round,
+								 share * round_cost_);
+	else
+		next_ = now;
+}
+
+// A point where the number has changed; half as many, twice as far from each other, when there are too many.
+void path_watch::note(clock::time_point now)
+{
+	if (now < next_note_)
+		return;
+	next_note_ = now + step_;
+	const std::uint64_t lacking = lacking_.load(std::memory_order_relaxed);
+	result_.most_lacking = std::max(result_.most_lacking, lacking);
+	auto &points = result_.timeline;
+	if (!points.empty() && points.back().second == lacking)
+		return;
+	const auto at = std::chrono::duration_cast<std::chrono::milliseconds>(now - begun_).count();
+	points.emplace_back(static_cast<std::uint64_t>(at), lacking);
+	if (points.size() < most_points)
+		return;
+	for (std::size_t i = 0; 2 * i < points.size(); ++i)
+		points[i] = points[2 * i];
+	points.resize((points.size() + 1) / 2);
+	step_ *= 2;
+}
+
+path_watch::result path_watch::take()
+{
+	note(next_note_);
+	result_.path_seconds *= every_;
+	result_.most_lacking *= every_;
+	for (auto &point : result_.timeline)
+		point.second *= every_;
+	return std::move(result_);
+}
+
+} // namespace pm::replay

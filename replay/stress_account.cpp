@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+#include "replay/stress_account.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include <fmt/format.h>
+
+namespace pm::replay {
+
+namespace {
+
+constexpr double most_jump_ms = 20;
+constexpr double most_stretch = 1.1; // of the time that opening takes
+constexpr double start_up_seconds = 0.05; // that a short load may take longer whatever its length
+constexpr double most_late_ms = 50;
+constexpr double most_failed = 0.01; // share
+
+tl::unexpected<error> does_not_close(const std::string &what)
+{
+	return fail("the sums of the run do not close: " + what);
+}
+
+// What the sockets lost: the latest one by its own counters; those before it, which nobody read in the end, what is left.
+expected<void> add_sockets(event_account &account, const events_seen &seen)
+{
+	const socket_seen &latest = seen.sockets.back();
+	const std::uint64_t known = seen.read + latest.dropped + latest.unread;
+	account.lost["socket"] = latest.dropped;
+	account.lost["unread"] = latest.unread;
+	const std::uint64_t before = std::accumulate(seen.sockets.begin(), seen.sockets.end() - 1, std::uint64_t{0},
+						     [](std::uint64_t sum, const socket_seen &s) {
+							     return sum + s.dropped + s.unread;
+						     });
+	if (known > seen.sent || seen.sent - known > before)
+		return does_not_close(fmt::format("{} events were sent; {} were read, {} dropped and {} left in the "
+						  "socket{}",
+						  seen.sent, seen.read, latest.dropped, latest.unread,
+						  before ? fmt::format(", {} lost to an earlier one", before) : ""));
+	account.lost["overrun"] = seen.sent - known;
+	return {};
+}
+
+} // namespace
+
+expected<event_account> account_for(const events_seen &seen, const std::optional<events_told> &told)
+{
+	event_account account;
+	account.emitted = seen.sent;
+	for (const char *stage : loss_stages)
+		account.lost[stage] = 0;
+	const bool by_ring = told && told->by_ring;
+	const std::uint64_t read = by_ring ? told->delivered + told->refused : seen.read;
+	if (by_ring) {
+		account.lost["ringbuf"] = told->lost;
+		if (read + told->lost != seen.sent)
+			return does_not_close(fmt::format("{} events were sent; {} came through the ring buffer, which "
+							  "lost {}",
+							  seen.sent, read, told->lost));
+	} else if (seen.sockets.empty()) {
+		return does_not_close("the path manager listens on no socket");
+	} else if (auto added = add_sockets(account, seen); !added) {
+		return tl::unexpected(added.error());
+	}
+	account.delivered = read;
+	if (!told)
+		return account;
+	// What read its events before a plugin of ours took over says nothing of those.
+	const bool all_told = by_ring || seen.sockets.size() == 1;
+	if (all_told ? told->delivered + told->refused != read : told->delivered + told->refused > read)
+		return does_not_close(
+			fmt::format("the path manager says that it was handed {} events, but {} were read "
+				    "from its socket",
+				    told->delivered + told->refused, read));
+	if (!by_ring && told->lost != account.lost["socket"])
+		return does_not_close(
+			fmt::format("the path manager says that it lost {} events, but the kernel dropped {}",
+				    told->lost, account.lost["socket"]));
+	if (told->refused + told->table_full > read)
+		return does_not_close(fmt::format("the path manager says that it refused {} events, of {} that it read",
+						  told->refused + told->table_full, read));
+	account.lost["refused"] = told->refused;
+	account.lost["table"] = told->table_full;
+	account.delivered = read - told->refused - told->table_full;
+	if (all_told)
+		account.acted_on = account.delivered - std::min(account.delivered, told->idle);
+	return account;
+}
+
+std::optional<std::string> why_excluded(const run_conditions &c)
+{
+	if (c.account_error)
+		return *c.account_error;
+	if (std::abs(c.clock_jump_ms) > most_jump_ms)
+		return fmt::format("the clock jumped by {:.0f} ms", c.clock_jump_ms);
+	if (static_cast<double>(c.failed) > most_failed * static_cast<double>(c.asked))
+		return fmt::format("{} of {} connections could not be made: {}", c.failed, c.asked, c.first_failure);
+	if (c.at_full_rate)
+		return std::nullopt;
+	if (c.opening_seconds > most_stretch * c.scheduled_seconds + start_up_seconds)
+		return fmt::format(
+			"the load generator could not keep its rate: it took {:.2f} s for what should have taken "
+			"{:.2f} s",
+			c.opening_seconds, c.scheduled_seconds);
+	if (c.late_p99_ms > most_late_ms)
+		return fmt::format(
+			"the load generator could not keep its rate: one in a hundred connections was opened "
+			"{:.0f} ms late, or more",
+			c.late_p99_ms);
+	return std::nullopt;
+}
+
+} // namespace pm::replay

@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+#include "replay/stress_runner.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <future>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "pm-netlink/clock.hpp"
+#include "replay/interrupt.hpp"
+#include "replay/join_capture.hpp"
+#include "replay/links.hpp"
+#include "replay/stress_lab.hpp"
+#include "replay/stress_probes.hpp"
+
+namespace pm::replay {
+
+namespace {
+
+constexpr std::uint64_t warm_up_connections = 200;
+constexpr std::uint64_t most_captured = 4000; // connections whose packets are looked at
+constexpr std::uint64_t fewest_asked = 200, most_stood_for = 16; // connections that are watched; each for how many
+constexpr double patience_s = 15; // for paths to come or go
+
+std::uint64_t minus(std::uint64_t now, std::uint64_t before) { return now - std::min(now, before); }
+
+// What it did between two accounts of it.
+contender_account minus(contender_account now, const contender_account &before)
+{
+	if (now.events && before.events) {
+		events_told &n = *now.events;
+		const events_told &b = *before.events;
+		n.delivered = minus(n.delivered, b.delivered);
+		n.lost = minus(n.lost, b.lost);
+		n.refused = minus(n.refused, b.refused);
+		n.table_full = minus(n.table_full, b.table_full);
+		n.idle = minus(n.idle, b.idle);
+	}
+	if (now.whole && before.whole) {
+		now.whole->emitted = minus(now.whole->emitted, before.whole->emitted);
+		now.whole->delivered = minus(now.whole->delivered, before.whole->delivered);
+		now.whole->acted_on = minus(now.whole->acted_on.value_or(0), before.whole->acted_on.value_or(0));
+	}
+	if (now.commands && before.commands) {
+		now.commands->sent = minus(now.commands->sent, before.commands->sent);
+		now.commands->accepted = minus(now.commands->accepted, before.commands->accepted);
+		now.commands->refused = minus(now.commands->refused, before.commands->refused);
+	}
+	return now;
+}
+
+class runner {
+public:
+	runner(const stress_run_options &options, lab &between) : options_(options), plan_(*options.plan), lab_(between)
+	{
+		run_.plan = plan_;
+		run_.backend = options.backend->name;
+		run_.policy = options.policy->name;
+		run_.repetition = options.repetition;
+	}
+
+	// In the client's namespace, on a thread that stays until this is over.
+	expected<stress_run> run()
+	{
+		contender_ = options_.backend->make(options_for(options_));
+		if (auto started = contender_->start(); !started)
+			return tl::unexpected(started.error());
+		if (auto opened = open_probes(); !opened)
+			return tl::unexpected(opened.error());
+		if (auto warmed = warm_up(); !warmed)
+			return tl::unexpected(warmed.error());
+		if (auto begun = begin(); !begun)
+			return tl::unexpected(begun.error());
+		if (options_.started)
+			options_.started(*contender_);
+		if (auto loaded = make_load(); !loaded)
+			return tl::unexpected(loaded.error());
+		if (options_.loaded)
+			options_.loaded(*contender_);
+		if (auto ended = end(); !ended)
+			return tl::unexpected(ended.error());
+		return std::move(run_);
+	}
+
+private:
+	// ---- before ----
+
+	expected<void> open_probes()
+	{
+		const stress_load &load = plan_.load;
+		const auto planned = [&](bool ipv6) {
+			return options_.backend->opens_paths ? planned_subflows(options_, ipv6, load.paths) : 0;
+		};
+		watch_.expect(planned(false), planned(true));
+		if (plan_.actions.empty())
+			watch_.ask_one_in(static_cast<unsigned>(
+				std::clamp<std::uint64_t>(load.connections / fewest_asked, 1, most_stood_for)));
+		if (!options_.probes || !options_.backend->hears_events)
+			return {};
+		auto observer = event_observer::open(contender_->process());
+		if (!observer)
+			return tl::unexpected(observer.error());
+		observer_.emplace(std::move(*observer));
+		return {};
+	}
+
+	expected<void> warm_up()
+	{
+		const std::uint64_t number = std::clamp<std::uint64_t>(plan_.load.connections / 10, 1,
+								       warm_up_connections);
+		const auto made = run_load(lab_, {.connections = number,
+						  .rate = std::min(plan_.load.rate, 1000.0),
+						  .ipv4 = plan_.load.ipv4,
+						  .ipv6 = plan_.load.ipv6,
+						  .hold_ms = 20});
+		if (!made)
+			return tl::unexpected(made.error());
+		if (made->made == 0)
+			return fail(fmt::format("no connection could be made: {}", made->first_failure));
+		if (observer_)
+			observer_->settle();
+		return {};
+	}
+
+	expected<void> begin()
+	{
+		if (auto before = contender_->account())
+			before_ = *before;
+		else
+			return tl::unexpected(before.error());
+		if (observer_)
+			if (auto begun = observer_->begin(); !begun)
+				return begun;
+		if (options_.probes && options_.backend->opens_paths) {
+			std::vector<std::string> links;
+			for (unsigned path = 0; path < plan_.load.paths; ++path)
+				links.push_back(fmt::format("p{}", path));
+			const auto every = std::bit_ceil((plan_.load.connections + most_captured - 1) / most_captured);
+			auto capture = join_capture::start(links, static_cast<unsigned>(every));
+			if (!capture)
+				return tl::unexpected(capture.error());
+			capture_.emplace(std::move(*capture));
+		}
+		if (options_.probes) {
+			client_joins_.emplace(join_counters::side::client);
+			auto server = in_namespace(lab_.server, [&]() -> expected<void> {
+				server_joins_.emplace(join_counters::side::server);
+				return {};
+			});
+			if (!server)
+				return server;
+		}
+		if (plan_.load.contention > 0)
+			busy_.emplace(plan_.load.contention, plan_.load.contenders_priority);
+		manager_cpu_ = contender_->cpu_ns();
+		machine_cpu_ = machine_cpu_ns();
+		begun_ = now_ns();
+		clock_.emplace();
+		return {};
+	}
+
+	// ---- the load ----
+
+	expected<void> make_load()
+	{
+		load_options load{.ipv4 = plan_.load.ipv4, .ipv6 = plan_.load.ipv6, .hold_ms = plan_.load.hold_ms};
+		load.steps = plan_.steps;
+		load.watch = options_.probes || !plan_.actions.empty() ? &watch_ : nullptr;
+		auto making = std::async(std::launch::async, [&] { return run_load(lab_, load); });
+		const auto over = [&] {
+			note_memory();
+			return making.wait_for(std::chrono::milliseconds(1)) == std::future_status::ready;
+		};
+		expected<void> acted;
+		for (const action each : plan_.actions)
+			if (acted = act(each, over); !acted)
+				break;
+		if (!acted)
+			watch_.close_all();
+		while (!over())
+			;
+		auto made = making.get();
+		if (!acted)
+			return acted;
+		if (!made)
+			return tl::unexpected(made.error());
+		run_.load = std::move(*made);
+		connections_ = std::move(run_.load.connections);
+		run_.paths = watch_.take();
+		return {};
+	}
+
+	// `over` waits a millisecond, and tells whether the load has ended.
+	template <class Over>
+	expected<void> act(action what, Over &&over)
+	{
+		switch (what) {
+		case action::await_open: return await_open(over);
+		case action::await_paths: return await_paths(over);
+		case action::remove_address: return change_address(false);
+		case action::add_address: return change_address(true);
+		case action::close_all: watch_.close_all();
+		}
+		return {};
+	}
+
+	// All that can be: where some have failed, it is over when no more come.
+	template <class Over>
+	expected<void> await_open(Over &&over)
+	{
+		std::uint64_t open = 0;
+		for (std::uint64_t changed = now_ns(); now_ns() - changed < 1'000'000'000 && !over();) {
+			const std::uint64_t now = watch_.open();
+			if (now >= plan_.load.connections)
+				break;
+			if (now != std::exchange(open, now))
+				changed = now_ns();
+		}
+		acted_ = now_ns();
+		return {};
+	}
+
+	template <class Over>
+	expected<void> await_paths(Over &&over)
+	{
+		while (watch_.generation() != changes_ + 1 || watch_.unsettled() > 0) {
+			if (static_cast<double>(now_ns() - acted_) > patience_s * 1e9 || over()) {
+				(removed_ ? run_.moving_ms : run_.recovery_ms).reset();
+				return {};
+			}
+		}
+		(removed_ ? run_.moving_ms : run_.recovery_ms) = static_cast<double>(now_ns() - acted_) / 1e6;
+		return {};
+	}
+
+	expected<void> change_address(bool there)
+	{
+		const unsigned path = plan_.load.paths - 1;
+		auto here = links::open();
+		if (!here)
+			return tl::unexpected(here.error());
+		for (const bool ipv6 : {false, true}) {
+			const std::string link = fmt::format("p{}", path);
+			const pm_addr address = lab::client_address(path, ipv6);
+			auto done = there ? here->add_address(link, address) : here->remove_address(link, address);
+			if (!done)
+				return done;
+		}
+		acted_ = now_ns();
+		removed_ = !there;
+		++changes_;
+		const unsigned left = plan_.load.paths - !there;
+		const bool opens = options_.backend->opens_paths;
+		watch_.expect(opens ? planned_subflows(options_, false, left) : 0,
+			      opens ? planned_subflows(options_, true, left) : 0);
+		return contender_->address_changed(path, there);
+	}
+
+	// ---- afterwards ----
+
+	expected<void> end()
+	{
+		if (observer_)
+			observer_->settle();
+		run_.seconds = static_cast<double>(now_ns() - begun_) / 1e9;
+		const std::uint64_t busy = busy_ ? busy_->stop() : 0;
+		run_.machine_cpu_ns = minus(machine_cpu_ns() - machine_cpu_, busy);
+		if (const auto cpu = contender_->cpu_ns(); cpu && manager_cpu_)
+			run_.manager_cpu_ns = *cpu - *manager_cpu_;
+		run_conditions conditions;
+		if (options_.probes)
+			if (auto counted = count(conditions); !counted)
+				return counted;
+		conditions.clock_jump_ms = clock_->jump_ms();
+		conditions.scheduled_seconds = run_.load.scheduled_seconds;
+		conditions.opening_seconds = run_.load.opening_seconds;
+		conditions.late_p99_ms = static_cast<double>(run_.load.sent_late.percentile(0.99)) / 1e6;
+		conditions.at_full_rate = plan_.load.rate >= full_rate;
+		conditions.asked = run_.load.asked;
+		conditions.failed = run_.load.failed;
+		conditions.first_failure = run_.load.first_failure;
+		run_.excluded = why_excluded(conditions);
+		return {};
+	}
+
+	expected<void> count(run_conditions &conditions)
+	{
+		run_.came_up_client = client_joins_->count();
+		run_.came_up_server = server_joins_->count();
+		if (capture_) {
+			const auto delays = capture_->delays(connections_);
+			if (delays)
+				for (histogram &all = run_.join_latency.emplace(); const double each : *delays)
+					all.record(static_cast<std::uint64_t>(each));
+			else
+				run_.not_captured = delays.error().text;
+		}
+		// A path manager that stands still does not answer: then there is what was seen from outside.
+		const auto now = contender_->account();
+		const contender_account told = now ? minus(*now, before_) : contender_account{};
+		run_.commands = told.commands;
+		run_.events = told.whole;
+		if (!observer_)
+			return {};
+		const auto seen = observer_->end();
+		if (!seen)
+			return tl::unexpected(seen.error());
+		auto account = account_for(*seen, told.events);
+		if (account)
+			run_.events = std::move(*account);
+		else
+			conditions.account_error = account.error().text;
+		return {};
+	}
+
+	void note_memory()
+	{
+		const std::uint64_t now = now_ns();
+		if (!contender_->process() || now < next_look_)
+			return;
+		next_look_ = now + 50'000'000;
+		run_.memory_kib = std::max(run_.memory_kib.value_or(0), contender_->process()->memory_kib());
+	}
+
+	const stress_run_options &options_;
+	const stress_plan &plan_;
+	lab &lab_;
+	stress_run run_;
+	std::unique_ptr<contender> contender_;
+	path_watch watch_;
+	std::optional<event_observer> observer_;
+	std::optional<join_capture> capture_;
+	std::optional<join_counters> client_joins_, server_joins_;
+	std::optional<busy_threads> busy_;
+	std::optional<clock_check> clock_;
+	contender_account before_;
+	std::optional<std::uint64_t> manager_cpu_;
+	std::uint64_t machine_cpu_ = 0, begun_ = 0, acted_ = 0, next_look_ = 0;
+	unsigned changes_ = 0;
+	bool removed_ = false;
+	std::vector<made_connection> connections_;
+};
+
+} // namespace
+
+contender_options options_for(const stress_run_options &options)
+{
+	const stress_load &load = options.plan->load;
+	return {.policy = options.policy,
+		.settings = options.settings,
+		.assignments = options.assignments,
+		.buffer_bytes = load.buffer_bytes,
+		.paths = load.paths,
+		.ipv4 = load.ipv4,
+		.ipv6 = load.ipv6};
+}
+
+expected<stress_run> run_stress(const stress_run_options &options)
+{
+	auto between = build_stress_lab(options.plan->load);
+	if (!between)
+		return tl::unexpected(between.error());
+	return in_namespace(between->client, [&] { return runner(options, *between).run(); });
+}
+
+const char *this_place()
+{
+	utsname system{};
+	uname(&system);
+	return std::string_view(system.nodename) == "pathlab-vm" ? "vm" : "host";
+}
+
+} // namespace pm::replay

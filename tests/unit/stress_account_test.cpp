@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+//
+// What became of every event, and when a run does not count.
+#include <gtest/gtest.h>
+
+#include "replay/stress_account.hpp"
+
+namespace {
+
+using namespace pm;
+using namespace pm::replay;
+
+std::uint64_t sum(const event_account &account)
+{
+	std::uint64_t all = account.delivered;
+	for (const auto &[stage, count] : account.lost)
+		all += count;
+	return all;
+}
+
+TEST(stress_account, is_whole_whatever_was_lost_where)
+{
+	struct {
+		const char *what;
+		events_seen seen;
+		std::optional<events_told> told;
+		std::uint64_t delivered;
+		std::map<std::string, std::uint64_t> lost;
+	} const cases[] = {
+		{"nothing sent", {0, 0, {{}}}, {}, 0, {}},
+		{"all read", {100, 100, {{}}}, events_told{.delivered = 100}, 100, {}},
+		{"dropped", {100, 60, {{40, 0}}}, events_told{.delivered = 60, .lost = 40}, 60, {{"socket", 40}}},
+		{"never read", {100, 0, {{90, 10}}}, {}, 0, {{"socket", 90}, {"unread", 10}}},
+		{"refused", {100, 100, {{}}}, events_told{.delivered = 97, .refused = 3}, 97, {{"refused", 3}}},
+		{"no room", {100, 100, {{}}}, events_told{.delivered = 100, .table_full = 7}, 93, {{"table", 7}}},
+		// The first socket was full, with 5 in it and 60 dropped, of which 3 reached the second one too.
+		{"taken over",
+		 {100, 35, {{60, 5}, {2, 1}}},
+		 events_told{.delivered = 20, .lost = 2},
+		 35,
+		 {{"socket", 2}, {"unread", 1}, {"overrun", 62}}},
+		{"through the ring",
+		 {100, 0, {}},
+		 events_told{.delivered = 80, .lost = 20, .by_ring = true},
+		 80,
+		 {{"ringbuf", 20}}},
+	};
+	for (const auto &each : cases) {
+		SCOPED_TRACE(each.what);
+		const auto account = account_for(each.seen, each.told);
+		ASSERT_TRUE(account) << account.error().text;
+		EXPECT_EQ(account->emitted, each.seen.sent);
+		EXPECT_EQ(account->delivered, each.delivered);
+		EXPECT_EQ(sum(*account), account->emitted);
+		for (const char *stage : loss_stages) {
+			const auto expected = each.lost.find(stage);
+			EXPECT_EQ(account->lost.at(stage), expected == each.lost.end() ? 0 : expected->second) << stage;
+		}
+	}
+}
+
+TEST(stress_account, says_what_does_not_close)
+{
+	struct {
+		const char *what;
+		events_seen seen;
+		std::optional<events_told> told;
+	} const cases[] = {
+		{"vanished", {100, 99, {{}}}, {}},
+		{"read more than was sent", {100, 101, {{}}}, {}},
+		{"counted twice", {100, 90, {{11, 0}}}, {}},
+		{"vanished in spite of a takeover", {100, 20, {{10, 0}, {0, 0}}}, {}},
+		{"no socket", {100, 100, {}}, {}},
+		{"told of fewer", {100, 100, {{}}}, events_told{.delivered = 99}},
+		{"told of more", {100, 100, {{}}}, events_told{.delivered = 101}},
+		{"knows of no loss", {100, 90, {{10, 0}}}, events_told{.delivered = 90}},
+		{"refuses more than there were", {10, 10, {{}}}, events_told{.delivered = 10, .table_full = 11}},
+		{"the ring lost what it does not say", {100, 0, {}}, events_told{.delivered = 80, .by_ring = true}},
+	};
+	for (const auto &each : cases) {
+		const auto account = account_for(each.seen, each.told);
+		ASSERT_FALSE(account) << each.what;
+		EXPECT_EQ(account.error().text.find("the sums of the run do not close: "), 0u) << account.error().text;
+	}
+}
+
+TEST(stress_account, leaves_what_nothing_can_come_of_out_of_what_was_acted_on)
+{
+	const auto account = account_for({100, 100, {{}}}, events_told{.delivered = 100, .table_full = 5, .idle = 10});
+	ASSERT_TRUE(account) << account.error().text;
+	EXPECT_EQ(account->acted_on, 85u);
+	EXPECT_FALSE(account_for({100, 100, {{}}}, {})->acted_on) << "nobody said";
+}
+
+TEST(stress_run, counts_unless_something_was_wrong_with_it)
+{
+	const run_conditions good{.scheduled_seconds = 1, .opening_seconds = 1.02, .late_p99_ms = 3, .asked = 1000};
+	EXPECT_EQ(why_excluded(good), std::nullopt);
+
+	const auto excluded = [&](auto &&change) {
+		run_conditions c = good;
+		change(c);
+		return why_excluded(c).value_or("");
+	};
+	EXPECT_NE(excluded([](auto &c) { c.account_error = "the sums do not close"; }).find("sums"), std::string::npos);
+	EXPECT_NE(excluded([](auto &c) { c.clock_jump_ms = 3600e3; }).find("clock"), std::string::npos);
+	EXPECT_NE(excluded([](auto &c) { c.clock_jump_ms = -21; }).find("clock"), std::string::npos);
+	EXPECT_NE(excluded([](auto &c) { c.opening_seconds = 1.2; }).find("keep its rate"), std::string::npos);
+	EXPECT_NE(excluded([](auto &c) { c.late_p99_ms = 51; }).find("keep its rate"), std::string::npos);
+	EXPECT_NE(excluded([](auto &c) { c.failed = 11, c.first_failure = "no route"; }).find("no route"),
+		  std::string::npos);
+
+	EXPECT_EQ(excluded([](auto &c) { c.failed = 10; }), "") << "one in a hundred";
+	EXPECT_EQ(excluded([](auto &c) { c.at_full_rate = true, c.opening_seconds = 5, c.late_p99_ms = 900; }), "")
+		<< "there was no rate to keep";
+	EXPECT_EQ(excluded([](auto &c) { c.scheduled_seconds = 0.01, c.opening_seconds = 0.05; }), "")
+		<< "a load that is over at once";
+}
+
+} // namespace
