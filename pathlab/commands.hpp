@@ -27,7 +27,12 @@ void add_generate(CLI::App &app, context &all);
 void add_show(CLI::App &app, context &all);
 void add_replay(CLI::App &app, context &all);
 void add_compare(CLI::App &app, context &all);
+void add_report(CLI::App &app, context &all);
+void add_advise(CLI::App &app, context &all);
+void add_stress(CLI::App &app, context &all);
 void add_status(CLI::App &app, context &all);
+void add_attach(CLI::App &app, context &all);
+void add_detach(CLI::App &app, context &all);
 
 // Adds a subcommand whose options are an Options: `declare` binds them, `run` carries it out.
 template <class Options, class Declare>

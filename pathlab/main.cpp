@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
-// pathlab: the command line. Exit codes: 0 done, 1 failed (said on stderr), 2 the command line makes no sense, 130
-// interrupted.
+// pathlab: the command line. Exit codes: 0 done, 1 failed (said on stderr), 2 the command line makes no sense (no
+// such policy, a number out of range), 130 interrupted.
 #include <exception>
 #include <iostream>
 
@@ -35,7 +35,12 @@ int run(int argc, char **argv)
 	pm::pathlab::add_generate(app, all);
 	pm::pathlab::add_show(app, all);
 	pm::pathlab::add_replay(app, all);
+	pm::pathlab::add_stress(app, all);
 	pm::pathlab::add_compare(app, all);
+	pm::pathlab::add_report(app, all);
+	pm::pathlab::add_advise(app, all);
+	pm::pathlab::add_attach(app, all);
+	pm::pathlab::add_detach(app, all);
 	pm::pathlab::add_status(app, all);
 	try {
 		app.parse(argc, argv);
@@ -54,7 +59,9 @@ int run(int argc, char **argv)
 	const auto done = all.chosen();
 	if (!done) {
 		fmt::print(stderr, "pathlab: {}\n", done.error().text);
-		return pm::replay::interrupted() && !all.ends_by_interrupt ? interrupted : failed;
+		if (pm::replay::interrupted() && !all.ends_by_interrupt)
+			return interrupted;
+		return done.error().is_usage ? usage : failed;
 	}
 	return std::fflush(stdout) == 0 ? 0 : cannot_write();
 }

@@ -1,15 +1,28 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 #include "pathlab/results.hpp"
 
+#include <filesystem>
+#include <map>
+
 #include <fmt/format.h>
 
 #include "pathlab/terminal.hpp"
-#include "replay/compare.hpp"
 #include "replay/machine.hpp"
+#include "report/results_file.hpp"
 
 namespace pm::pathlab {
 
+using nlohmann::json;
+
 namespace {
+
+std::string pace_in_words(const json &pace)
+{
+	if (pace.contains("speed"))
+		return fmt::format("own times x{:g}", pace.at("speed").get<double>());
+	const json &rate = pace.at("rate");
+	return rate.is_number() ? fmt::format("{:.0f}/s", rate.get<double>()) : "full rate";
+}
 
 // A median; with its spread where there were repetitions that differ.
 template <class Format>
@@ -23,25 +36,85 @@ std::string with_spread(const nlohmann::json &figure, Format &&format)
 
 } // namespace
 
-nlohmann::json results_json(const std::vector<replay::run_report> &runs)
+json summarize_runs(const json &runs)
 {
-	nlohmann::json all = nlohmann::json::array();
+	// In the order in which they first ran: trace, pace and, within those, the backends' own order.
+	std::vector<std::vector<const json *>> groups;
+	std::map<std::string, std::size_t> place;
+	for (const json &run : runs) {
+		const std::string key = run.at("trace").dump() + run.at("pace").dump() + run.at("backend").dump();
+		const auto [at, is_new] = place.try_emplace(key, groups.size());
+		if (is_new)
+			groups.emplace_back();
+		groups[at->second].push_back(&run);
+	}
+	const auto share = [](double part, double whole) { return whole > 0 ? part / whole : 0.0; };
+	const auto lost = [](const json &run) {
+		double sum = 0;
+		for (const auto &[stage, count] : run.at("lost").items())
+			sum += count.get<double>();
+		return sum;
+	};
+	json all = json::array();
+	for (const auto &group : groups) {
+		const auto figure = [&](auto &&value) {
+			std::vector<double> values;
+			for (const json *run : group)
+				values.push_back(value(*run));
+			const replay::summary s = replay::summarize(values);
+			return json{{"n", s.n}, {"median", s.median}, {"min", s.least}, {"max", s.most}};
+		};
+		const auto number = [&](const char *where) {
+			const json::json_pointer at{where};
+			return figure(
+				[&](const json &run) { return run.at(at).is_null() ? 0.0 : run.at(at).get<double>(); });
+		};
+		const json &first = *group.front();
+		all.push_back({
+			{"trace", std::filesystem::path{first.at("trace").get<std::string>()}.stem().string()},
+			{"pace", pace_in_words(first.at("pace"))},
+			{"backend", first.at("backend")},
+			{"offered_per_s", number("/offered_per_s")},
+			{"lost_share", figure([&](const json &run) { return share(lost(run), run.at("emitted")); })},
+			{"tail_delivered",
+			 first.at("tail_delivered").is_null() ? json(nullptr) : number("/tail_delivered")},
+			{"missing_share", figure([&](const json &run) {
+				 return share(run.at("decisions").at("missing"), run.at("decisions").at("expected"));
+			 })},
+			{"wrong", number("/decisions/wrong")},
+			{"latency_p50_ns", number("/latency_ns/p50")},
+			{"latency_p99_ns", number("/latency_ns/p99")},
+			{"cpu_ns_per_event", number("/cpu_ns_per_event")},
+		});
+	}
+	return all;
+}
+
+json results_json(const std::vector<replay::run_report> &runs)
+{
+	json all = json::array();
 	for (const replay::run_report &run : runs)
 		all.push_back(run.to_json());
-	return {{"schema", results_schema},
+	json summary = summarize_runs(all);
+	return {{"schema", report::results_schema},
 		{"machine", replay::describe_machine()},
 		{"versions", replay::describe_versions()},
-		{"runs", all},
-		{"summary", replay::summarize_runs(runs)}};
+		{"replay", std::move(all)},
+		{"summary", std::move(summary)}};
 }
 
 std::string results_table(const std::vector<replay::run_report> &runs)
+{
+	return results_table(results_json(runs).at("summary"));
+}
+
+std::string results_table(const json &summary)
 {
 	std::vector<std::vector<std::string>> rows{{"trace", "pace", "backend", "sent/s", "lost", "tail heard",
 						    "decisions missing", "latency p50", "p99", "CPU/event"}};
 	std::string last;
 	bool stock = false;
-	for (const auto &line : replay::summarize_runs(runs)) {
+	for (const json &line : summary) {
 		const std::string trace = line.at("trace"), pace = line.at("pace"), backend = line.at("backend");
 		const bool same_load = last == trace + pace;
 		if (!same_load && !last.empty())

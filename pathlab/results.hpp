@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
-// Runs as JSON (the file results.json) and as a table for people. docs/results.md describes both.
+// Replays as JSON (of the schema of results.json) and as a table for people. docs/results.md describes both.
 #pragma once
 
 #include <string>
@@ -10,10 +10,13 @@
 
 namespace pm::pathlab {
 
-inline constexpr int results_schema = 1;
-
-// {schema, machine, versions, runs, summary}
+// {schema, machine, versions, replay, summary}
 [[nodiscard]] nlohmann::json results_json(const std::vector<replay::run_report> &runs);
 [[nodiscard]] std::string results_table(const std::vector<replay::run_report> &runs);
+
+// Of replays as JSON: medians with their spread over the repetitions of each trace, pace and backend, in the order of the
+// runs.
+[[nodiscard]] nlohmann::json summarize_runs(const nlohmann::json &replays);
+[[nodiscard]] std::string results_table(const nlohmann::json &summary);
 
 } // namespace pm::pathlab

@@ -1,30 +1,27 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 #include "replay/compare.hpp"
 
-#include <algorithm>
+#include <ctime>
 #include <filesystem>
-#include <map>
-#include <thread>
+#include <set>
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <sys/eventfd.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
-#include "replay/generate.hpp"
+#include "replay/compare_machine.hpp"
+#include "replay/compare_runs.hpp"
+#include "replay/compare_traces.hpp"
 #include "replay/interrupt.hpp"
-#include "replay/load.hpp"
-#include "replay/record.hpp"
+#include "replay/machine.hpp"
 
 namespace pm::replay {
 
 namespace fs = std::filesystem;
+using nlohmann::json;
 
 namespace {
-
-// A burst larger than the default socket buffer holds (about 256 events), smaller than a large one does.
-constexpr std::uint64_t burst_connections = 2000;
-// What a generated connection of a client with two paths comes to, CLOSED included.
-constexpr double events_per_connection = 7;
 
 struct job {
 	std::string trace;       // path
@@ -87,24 +84,22 @@ private:
 	bool kept_ = false;
 };
 
-expected<std::uint64_t> generate_burst(const std::string &path, double events_per_s)
+std::string mode_of(extent how_much)
 {
-	auto writer = trace_writer::create(path,
-					   {.id = 28, .events_group = 9, .description = netlink::encode_family(28, 9)});
-	if (!writer)
-		return tl::unexpected(writer.error());
-	generate_options options;
-	options.what = shape::burst;
-	options.connections = 2 * burst_connections;
-	options.rate = events_per_s / events_per_connection;
-	std::uint64_t at_once = 0;
-	auto written = generate(options, [&](const pm_event &event) {
-		at_once += event.time_ns == 0 && event.token != 0;
-		return writer->write(event);
-	});
-	if (!written)
-		return tl::unexpected(written.error());
-	return writer->close().map([&] { return at_once; });
+	return how_much == extent::quick ? "--quick" : how_much == extent::full ? "--full" : "";
+}
+
+// What has to be the same for a comparison to be gone on with.
+json about(const compare_options &options)
+{
+	return {{"extent", mode_of(options.how_much)},       {"policy", options.policy->name},
+		{"settings", options.assignments},           {"buffer_bytes", options.buffer_bytes},
+		{"kernel", describe_machine().at("kernel")}, {"pathlab", describe_versions().at("pathlab")}};
+}
+
+json left_out(std::string_view backend, const std::string &place, const std::string &reason)
+{
+	return {{"backend", backend}, {"place", place}, {"reason", reason}};
 }
 
 expected<std::vector<job>> make_jobs(const compare_options &options, const std::string &recorded, output_folder &folder)
@@ -114,7 +109,7 @@ expected<std::vector<job>> make_jobs(const compare_options &options, const std::
 		const auto in_time = static_cast<std::uint64_t>(rate * options.seconds);
 		jobs.push_back({recorded, at_rate{rate}, in_time});
 		const std::string burst = folder.add(fmt::format("burst-{:.0f}.pcap", rate));
-		const auto at_once = generate_burst(burst, rate);
+		const auto at_once = generate_burst(burst, rate); // the same for the same rate
 		if (!at_once)
 			return tl::unexpected(at_once.error());
 		jobs.push_back({burst, at_own_times{}, *at_once + in_time});
@@ -138,166 +133,287 @@ expected<run_report> run_job(const compare_options &options, const job &job, con
 	return run(one);
 }
 
-// Records in the client's namespace while `work` runs.
-template <class Work>
-expected<record_counters> record_while(const netns &where, const std::string &path, Work &&work)
-{
-	const descriptor stop{eventfd(0, EFD_CLOEXEC)};
-	auto started = in_namespace(where, [&] { return recorder::start(path); });
-	if (!started)
-		return tl::unexpected(started.error());
-	expected<void> ran;
-	std::thread thread{[&] { ran = started->run(stop.get(), 0); }};
-	const expected<void> worked = work();
-	eventfd_write(stop.get(), 1);
-	thread.join();
-	if (!worked)
-		return tl::unexpected(worked.error());
-	if (!ran)
-		return tl::unexpected(ran.error());
-	return started->finish();
-}
+// Carries it out part by part; whatever ends it, what was finished is in result().
+class comparing {
+public:
+	comparing(const compare_options &options, const progress &tell, output_folder &folder, kept_runs &kept)
+		: options_(options), tell_(tell), folder_(folder), kept_(kept)
+	{
+		result_.started = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
+	}
+
+	expected<void> all()
+	{
+		if (options_.replays)
+			if (auto done = replay_everything(); !done)
+				return done;
+		if (options_.stresses)
+			if (auto done = stress_everything(); !done)
+				return done;
+		if (options_.stresses && std::string_view{this_place()} == "host")
+			return stress_in_machine();
+		return {};
+	}
+	comparison &result() { return result_; }
+
+private:
+	// Whatever was measured stays, from the first run on.
+	expected<void> keep(const std::string &name, const json &what)
+	{
+		folder_.keep();
+		return kept_.keep(name, what);
+	}
+
+	void leave_out(const json &what)
+	{
+		for (const json &each : result_.left_out)
+			if (each == what)
+				return;
+		result_.left_out.push_back(what);
+	}
+
+	expected<void> record(const std::string &file)
+	{
+		const auto before = kept_.find("recording");
+		if (before && fs::exists(file)) {
+			result_.recording = *before;
+			return {};
+		}
+		tell_(0, fmt::format("recording {} real connections", options_.connections));
+		auto recording = record_connections(file, options_.connections, 2000);
+		if (!recording)
+			return tl::unexpected(recording.error());
+		result_.recording = std::move(*recording);
+		return {};
+	}
+
+	expected<void> replay_everything()
+	{
+		const std::string recorded = folder_.add("recorded.pcap");
+		if (auto done = record(recorded); !done)
+			return done;
+		const auto jobs = make_jobs(options_, recorded, folder_);
+		if (!jobs)
+			return tl::unexpected(jobs.error());
+		const auto through = backends();
+		const std::size_t all = options_.repetitions * jobs->size() * through.size();
+		std::size_t done = 0;
+		for (unsigned repetition = 0; repetition < options_.repetitions; ++repetition)
+			for (std::size_t j = 0; j < jobs->size(); ++j)
+				for (std::size_t i = 0; i < through.size(); ++i) {
+					// Interleaved, and each repetition begins with another one: none is always the first after a pause.
+					const backend_info &backend = through[(i + repetition) % through.size()];
+					const job &next = (*jobs)[j];
+					tell_(static_cast<double>(done++) / static_cast<double>(all) / parts(),
+					      fmt::format("{} at {} through {}, repetition {}",
+							  fs::path{next.trace}.stem().string(), name_of(next.pace),
+							  backend.name, repetition + 1));
+					const std::string name = fmt::format("replay-{:02}-{}-{}", j, backend.name,
+									     repetition + 1);
+					if (auto ran = replay_once(next, backend, name); !ran)
+						return ran;
+				}
+		return {};
+	}
+
+	// One that does not work is left out from then on, unless it is the first of all: then nothing does.
+	expected<void> replay_once(const job &next, const backend_info &backend, const std::string &name)
+	{
+		if (absent_.count(backend.name))
+			return {};
+		if (auto before = kept_.find(name)) {
+			result_.replays.push_back(std::move(*before));
+			return {};
+		}
+		auto ran = run_job(options_, next, backend);
+		if (interrupted())
+			return fail_interrupted();
+		if (!ran) {
+			if (backend.name == backends().back().name && result_.replays.empty())
+				return tl::unexpected(ran.error());
+			absent_.insert(backend.name);
+			leave_out(left_out(backend.name, "host", "its replays: " + ran.error().text));
+			return {};
+		}
+		if (!kept_.any())
+			if (auto kept = keep("recording", result_.recording); !kept)
+				return kept;
+		result_.replays.push_back(ran->to_json());
+		return keep(name, result_.replays.back());
+	}
+
+	expected<void> stress_everything()
+	{
+		const auto through = contenders();
+		if (auto done = measure_probes(); !done)
+			return done;
+		const std::size_t all = options_.repetitions * options_.plans.size() * through.size();
+		std::size_t done = 0;
+		for (unsigned repetition = 0; repetition < options_.repetitions; ++repetition)
+			for (std::size_t p = 0; p < options_.plans.size(); ++p)
+				for (std::size_t i = 0; i < through.size(); ++i) {
+					const contender_info &backend = through[(i + repetition) % through.size()];
+					const stress_plan &plan = options_.plans[p];
+					tell_((options_.replays +
+					       static_cast<double>(done++) / static_cast<double>(all)) /
+						      parts(),
+					      fmt::format("{} through {}, repetition {}", plan.scenario, backend.name,
+							  repetition + 1));
+					const std::string name = fmt::format("stress-{:02}-{}-{}-{}", p, plan.scenario,
+									     backend.name, repetition + 1);
+					if (auto ran = stress_once(plan, backend, repetition + 1, name); !ran)
+						return ran;
+				}
+		return {};
+	}
+
+	stress_options one_stress(const stress_plan &plan, const contender_info &backend) const
+	{
+		stress_options one;
+		one.through = {&backend};
+		one.plans = {plan};
+		one.policy = options_.policy;
+		one.settings = options_.settings;
+		one.assignments = options_.assignments;
+		return one;
+	}
+
+	expected<void> measure_probes()
+	{
+		if (auto before = kept_.find("probes")) {
+			result_.probes = std::move(*before);
+			return {};
+		}
+		if (options_.probe_repetitions == 0 || options_.plans.empty())
+			return {};
+		const auto netlink = find_contender("netlink");
+		if (!netlink)
+			return tl::unexpected(netlink.error());
+		stress_options one = one_stress(options_.plans.front(), **netlink);
+		one.probe_repetitions = options_.probe_repetitions;
+		one.repetitions = 0;
+		const auto measured = stress(one, [&](double, const std::string &what) {
+			tell_(options_.replays / parts(), what);
+		});
+		if (interrupted())
+			return fail_interrupted();
+		result_.probes = measured.to_json("").at("probes");
+		return result_.probes.is_null() ? expected<void>{} : keep("probes", result_.probes);
+	}
+
+	expected<void> stress_once(const stress_plan &plan, const contender_info &backend, unsigned repetition,
+				   const std::string &name)
+	{
+		if (auto before = kept_.find(name)) {
+			result_.stresses.push_back(std::move(*before));
+			return {};
+		}
+		if (options_.how_much == extent::quick && plan.scenario == "overrun" &&
+		    backend.name == "mptcpd-stock") {
+			leave_out(left_out(backend.name, this_place(),
+					   "overrun: waiting for paths that it never opens takes long; without --quick "
+					   "it is there"));
+			return {};
+		}
+		const auto ran = stress(one_stress(plan, backend), [](double, const std::string &) {});
+		if (interrupted())
+			return fail_interrupted();
+		for (const auto &absent : ran.left_out)
+			leave_out(left_out(absent.backend, this_place(), absent.reason));
+		if (!ran.runs.empty()) {
+			json run = ran.runs.front().to_json();
+			run["repetition"] = repetition;
+			result_.stresses.push_back(run);
+			return keep(name, run);
+		}
+		if (ran.failure.empty())
+			return {};
+		// Nothing at all works, or this does not.
+		if (result_.stresses.empty() && result_.replays.empty() && backend.name == contenders().back().name)
+			return fail(ran.failure);
+		leave_out(left_out(backend.name, this_place(), fmt::format("{}: {}", plan.scenario, ran.failure)));
+		return {};
+	}
+
+	expected<void> stress_in_machine()
+	{
+		const auto leave_out_all = [&](const std::string &why) {
+			for (const contender_info &each : contenders())
+				leave_out(left_out(each.name, "vm", why));
+		};
+		if (!options_.in_machine) {
+			leave_out_all("the virtual machine was left out, by --host-only");
+			return {};
+		}
+		tell_((options_.replays + 1) / parts(), "the same in the virtual machine of ./run vm");
+		const std::string inside = options_.folder + "/vm";
+		std::vector<std::string> words{"compare", "--only", "stress", "--policy",
+					       std::string{options_.policy->name}};
+		for (const std::string &each : options_.assignments)
+			words.insert(words.end(), {"--set", each});
+		if (options_.how_much != extent::usual)
+			words.push_back(mode_of(options_.how_much));
+		if (options_.resume && !read_kept(inside, "about").empty())
+			words.push_back("--resume");
+		const machine_run ran = run_in_machine(words, inside, options_.machine_seconds);
+		for (json &run : read_kept(inside, "stress-"))
+			result_.stresses.push_back(std::move(run));
+		for (const json &here : read_kept(inside, "where"))
+			result_.machine = here;
+		for (const json &all : read_kept(inside, "left-out"))
+			for (const json &each : all)
+				leave_out(each);
+		if (!ran.no_machine.empty() && result_.machine.is_null())
+			leave_out_all("there was no virtual machine: " + ran.no_machine);
+		else if (!ran.no_machine.empty() || !ran.failure.empty())
+			return fail(ran.no_machine + ran.failure);
+		return interrupted() ? expected<void>{fail_interrupted()} : expected<void>{};
+	}
+
+	double parts() const
+	{
+		return options_.replays + options_.stresses + (options_.stresses && options_.in_machine);
+	}
+
+	const compare_options &options_;
+	const progress &tell_;
+	output_folder &folder_;
+	kept_runs &kept_;
+	comparison result_;
+	std::set<std::string_view> absent_; // from the replays
+};
 
 } // namespace
-
-compare_options compare_options::quick()
-{
-	compare_options options;
-	options.rates = {10'000, 100'000};
-	options.repetitions = 3;
-	options.connections = 2000;
-	options.seconds = 0.2;
-	options.tail_events = 100;
-	return options;
-}
-
-compare_options compare_options::thorough()
-{
-	compare_options options;
-	options.rates = {1'000, 10'000, 50'000, 100'000, 200'000};
-	return options;
-}
-
-expected<nlohmann::json> record_connections(const std::string &path, std::uint64_t connections, double rate)
-{
-	const auto lab = lab::create({});
-	if (!lab)
-		return tl::unexpected(lab.error());
-	load_report load;
-	const auto counters = record_while(lab->client, path, [&]() -> expected<void> {
-		load_options options;
-		options.connections = connections;
-		options.rate = rate;
-		options.patience_ms =
-			30'000; // a slow machine falls behind the rate, and may: only the events matter here
-		auto made = run_load(*lab, options);
-		if (!made)
-			return tl::unexpected(made.error());
-		load = std::move(*made);
-		return {};
-	});
-	if (!counters)
-		return tl::unexpected(counters.error());
-	if (load.failed)
-		return fail(fmt::format(
-			"{} of {} connections to record failed, the first because {}: is the machine overloaded?",
-			load.failed, load.asked, load.first_failure));
-	return nlohmann::json{{"connections", load.made}, {"events", counters->recorded}, {"lost", counters->lost}};
-}
 
 expected<comparison> compare(const compare_options &options, const progress &tell)
 {
 	output_folder folder{options.folder};
 	if (auto made = folder.make(); !made)
 		return tl::unexpected(made.error());
-	comparison result;
-	const std::string recorded = folder.add("recorded.pcap");
-	tell(0, fmt::format("recording {} real connections", options.connections));
-	auto recording = record_connections(recorded, options.connections, 2000);
-	if (!recording)
-		return tl::unexpected(recording.error());
-	result.recording = std::move(*recording);
-	const auto jobs = make_jobs(options, recorded, folder);
-	if (!jobs)
-		return tl::unexpected(jobs.error());
-
-	const auto through = backends();
-	const std::size_t all = options.repetitions * jobs->size() * through.size();
-	for (unsigned repetition = 0; repetition < options.repetitions; ++repetition) {
-		for (const job &job : *jobs) {
-			for (std::size_t i = 0; i < through.size(); ++i) {
-				// Interleaved, and each repetition begins with another one: none is always the first after a pause.
-				const backend_info &backend = through[(i + repetition) % through.size()];
-				tell(static_cast<double>(result.runs.size()) / static_cast<double>(all),
-				     fmt::format("{} at {} through {}, repetition {}",
-						 std::filesystem::path{job.trace}.stem().string(), name_of(job.pace),
-						 backend.name, repetition + 1));
-				auto ran = run_job(options, job, backend);
-				if (!ran && !interrupted() && result.runs.empty())
-					return tl::unexpected(ran.error());
-				folder.keep();
-				if (!ran || interrupted()) {
-					result.complete = false;
-					result.failure = interrupted() ? "" : ran.error().text;
-					return result;
-				}
-				result.runs.push_back(std::move(*ran));
-			}
+	auto kept = kept_runs::open(options.folder, about(options), options.resume);
+	if (!kept)
+		return tl::unexpected(kept.error());
+	if (kept->any())
+		folder.keep();
+	comparing one{options, tell, folder, *kept};
+	const auto done = one.all();
+	comparison &result = one.result();
+	if (!done) {
+		if (result.replays.empty() && result.stresses.empty())
+			return tl::unexpected(done.error());
+		result.complete = false;
+		result.failure = interrupted() ? "" : done.error().text;
+	}
+	folder.keep();
+	// For who started us in a virtual machine, and reads what there is however that ended.
+	for (const auto &[name, what] :
+	     {std::pair{"left-out", result.left_out},
+	      {"where", json{{"machine", describe_machine()}, {"versions", describe_versions()}}}})
+		if (auto written = kept->keep(name, what); !written && result.failure.empty()) {
+			result.complete = false;
+			result.failure = written.error().text;
 		}
-	}
-	tell(1, "done");
-	return result;
-}
-
-nlohmann::json summarize_runs(const std::vector<run_report> &runs)
-{
-	// In the order in which they first ran: trace, pace and, within those, the backends' own order.
-	std::vector<std::vector<const run_report *>> groups;
-	std::map<std::string, std::size_t> place;
-	for (const run_report &run : runs) {
-		const std::string key = fmt::format("{}|{}|{}", run.trace, name_of(run.pace), run.backend);
-		const auto [at, is_new] = place.try_emplace(key, groups.size());
-		if (is_new)
-			groups.emplace_back();
-		groups[at->second].push_back(&run);
-	}
-	nlohmann::json all = nlohmann::json::array();
-	for (const auto &group : groups) {
-		const auto figure = [&](auto &&value) {
-			std::vector<double> values;
-			for (const run_report *run : group)
-				values.push_back(value(*run));
-			const summary s = summarize(values);
-			return nlohmann::json{{"n", s.n}, {"median", s.median}, {"min", s.least}, {"max", s.most}};
-		};
-		const auto share = [](std::uint64_t part, std::uint64_t whole) {
-			return whole ? static_cast<double>(part) / static_cast<double>(whole) : 0.0;
-		};
-		const run_report &first = *group.front();
-		const auto percentile = [&](double p) {
-			return figure([p](const run_report &r) {
-				return static_cast<double>(r.result.latency.percentile(p));
-			});
-		};
-		all.push_back({
-			{"trace", std::filesystem::path{first.trace}.stem().string()},
-			{"pace", name_of(first.pace)},
-			{"backend", first.backend},
-			{"offered_per_s", figure([](const run_report &r) { return r.offered_per_s(); })},
-			{"lost_share", figure([&](const run_report &r) { return share(r.lost(), r.emitted); })},
-			{"tail_delivered", first.tail_emitted ? figure([&](const run_report &r) {
-				 return share(r.result.tail_delivered, r.tail_emitted);
-			 })
-							      : nlohmann::json(nullptr)},
-			{"missing_share",
-			 figure([&](const run_report &r) { return share(r.decisions.missing, r.decisions.expected); })},
-			{"wrong", figure([](const run_report &r) { return static_cast<double>(r.decisions.wrong); })},
-			{"latency_p50_ns", percentile(0.5)},
-			{"latency_p99_ns", percentile(0.99)},
-			{"cpu_ns_per_event", figure([](const run_report &r) { return r.cpu_ns_per_event(); })},
-		});
-	}
-	return all;
+	return std::move(result);
 }
 
 } // namespace pm::replay

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
-// The comparison: real connections recorded once, that recording and generated bursts replayed through every backend at
-// rising rates, backends interleaved, several repetitions.
+// The comparison: recorded connections and bursts replayed through every backend at rising rates; real connections while
+// each path manager runs; and these again in the virtual machine whose kernel carries them all. Backends interleaved,
+// several repetitions, every finished run kept in a file of its own.
 #pragma once
 
 #include <functional>
@@ -9,41 +10,50 @@
 #include <vector>
 
 #include "replay/runner.hpp"
+#include "replay/stress.hpp"
 
 namespace pm::replay {
 
+enum class extent { quick, usual, full };
+
 struct compare_options {
-	std::string folder; // made if it does not exist; gets the traces
+	std::string folder; // made if it does not exist; gets the traces and the runs
 	const policy_info *policy = nullptr;
 	pm_settings settings{};
+	std::vector<std::string> assignments; // what the settings were made of
 	std::uint32_t buffer_bytes = 8u << 20;
-	std::vector<double> rates; // events/s; the full rate comes on top
-	unsigned repetitions = 5;
-	std::uint64_t connections = 4000; // that are recorded
-	double seconds = 2; // of load in a run, at most
-	std::uint64_t tail_events = 300;
+	bool replays = true, stresses = true, in_machine = true; // what is done
+	bool resume = false; // go on with what is in the folder
 
-	[[nodiscard]] static compare_options quick(); // under a minute
-	[[nodiscard]] static compare_options thorough(); // under ten
+	extent how_much = extent::usual;
+	std::vector<double> rates; // events/s that are replayed; the full rate comes on top
+	unsigned repetitions = 3;
+	std::uint64_t connections = 4000; // that are recorded
+	double seconds = 2; // of load in a replay, at most
+	std::uint64_t tail_events = 300;
+	std::vector<stress_plan> plans;
+	unsigned probe_repetitions = 2;
+	unsigned machine_seconds = 3600; // in the virtual machine, at most
+
+	// As much as that takes on the host, or, if we are in there, in the virtual machine: it is slower.
+	[[nodiscard]] static compare_options of(extent how_much);
 };
 
 // Is told what is being done: how far (0 to 1), and in words.
 using progress = std::function<void(double share, const std::string &what)>;
 
+// Each as docs/results.md has it.
 struct comparison {
-	nlohmann::json recording; // of the real connections: how many, how many events
-	std::vector<run_report> runs;
+	nlohmann::json recording = nullptr; // of the real connections: how many, how many events
+	nlohmann::json replays = nlohmann::json::array(), stresses = nlohmann::json::array(),
+		       left_out = nlohmann::json::array();
+	nlohmann::json probes = nullptr, machine = nullptr; // machine: the virtual one's description
+	std::string started; // UTC, as in ISO 8601
 	bool complete = true; // false: interrupted or failed, this is what there was
-	std::string failure; // why, if a run failed
+	std::string failure; // why, if it failed
 };
 
+// Fails only where nothing was measured, and leaves nothing then.
 [[nodiscard]] expected<comparison> compare(const compare_options &options, const progress &tell);
-
-// Records real connections between two namespaces with two paths into `path`.
-[[nodiscard]] expected<nlohmann::json> record_connections(const std::string &path, std::uint64_t connections,
-							  double rate);
-
-// Medians with their spread over the repetitions of each trace, pace and backend, in the order of the runs.
-[[nodiscard]] nlohmann::json summarize_runs(const std::vector<run_report> &runs);
 
 } // namespace pm::replay

@@ -22,7 +22,7 @@ protected:
 		ASSERT_NE(mkdtemp(made.data()), nullptr);
 		folder_ = made;
 		const auto before = named_namespaces();
-		done_ = process{{program(), "compare", "--quick", "-o", "new/results", "-j"}, folder_}.wait();
+		done_ = process{{program(), "compare", "--quick", "--only", "replay", "-o", "new/results", "-j"}, folder_}.wait();
 		EXPECT_EQ(named_namespaces(), before);
 		expect_no_orphans();
 		results_ = json::parse(done_.out, nullptr, false);
@@ -53,7 +53,7 @@ TEST_F(comparison, its_results_are_on_stdout_and_in_a_file)
 	EXPECT_EQ(done_.err, "");
 	EXPECT_EQ(read_file(path("results.json")), done_.out);
 	EXPECT_EQ(results_.at("complete"), true);
-	EXPECT_EQ(results_.at("schema"), 1);
+	EXPECT_EQ(results_.at("schema"), "pathlab-results/2");
 	expect_says_where(results_);
 	for (const auto &entry : std::filesystem::directory_iterator{path("")})
 		EXPECT_NE(entry.path().extension(), ".part") << entry.path();
@@ -61,14 +61,14 @@ TEST_F(comparison, its_results_are_on_stdout_and_in_a_file)
 
 TEST_F(comparison, every_run_adds_up)
 {
-	for (const json &run : results_.at("runs"))
+	for (const json &run : results_.at("replay"))
 		expect_adds_up(run);
 }
 
 TEST_F(comparison, every_backend_had_the_same_runs_several_times)
 {
 	std::map<std::string, std::map<std::string, unsigned>> runs; // by backend: of which load how many
-	for (const json &run : results_.at("runs"))
+	for (const json &run : results_.at("replay"))
 		++runs[run.at("backend")][run.at("trace").get<std::string>() + run.at("pace").dump()];
 	ASSERT_EQ(runs.size(), 5u);
 	for (const char *backend : {"mptcpd-stock", "mptcpd", "netlink", "bpf", "native"})
@@ -80,7 +80,7 @@ TEST_F(comparison, every_backend_had_the_same_runs_several_times)
 
 TEST_F(comparison, backends_that_lose_nothing_decide_as_expected)
 {
-	for (const json &run : results_.at("runs")) {
+	for (const json &run : results_.at("replay")) {
 		const bool seen = !run.at("backend").get<std::string>().starts_with("mptcpd");
 		const bool ours = run.at("backend") != "mptcpd-stock";
 		if (seen && lost(run) == 0)
@@ -138,7 +138,7 @@ using stopped_comparison = command;
 
 TEST_F(stopped_comparison, keeps_what_it_has_after_ctrl_c)
 {
-	process stopped{{program(), "compare", "--quick", "-o", "new", "-j"}, folder()};
+	process stopped{{program(), "compare", "--quick", "--only", "replay", "-o", "new", "-j"}, folder()};
 	const auto in_mptcpd = [&] { return stopped.child_called("mptcpd") != 0; };
 	// During its second run through mptcpd, so that there is something to keep.
 	ASSERT_TRUE(await(30, in_mptcpd));
@@ -155,8 +155,8 @@ TEST_F(stopped_comparison, keeps_what_it_has_after_ctrl_c)
 	const json results = json::parse(done.out, nullptr, false);
 	ASSERT_TRUE(results.is_object()) << done.out;
 	EXPECT_EQ(results.at("complete"), false);
-	EXPECT_GE(results.at("runs").size(), 1u);
-	for (const json &run : results.at("runs"))
+	EXPECT_GE(results.at("replay").size(), 1u);
+	for (const json &run : results.at("replay"))
 		expect_adds_up(run);
 	for (const std::string &file : files())
 		EXPECT_EQ(file.find(".part"), std::string::npos) << file;
@@ -164,7 +164,7 @@ TEST_F(stopped_comparison, keeps_what_it_has_after_ctrl_c)
 
 TEST_F(stopped_comparison, leaves_no_process_when_it_is_killed)
 {
-	process killed{{program(), "compare", "--quick", "-o", "new"}, folder()};
+	process killed{{program(), "compare", "--quick", "--only", "replay", "-o", "new"}, folder()};
 	ASSERT_TRUE(await(30, [&] { return killed.child_called("mptcpd") != 0; }));
 	killed.signal(SIGKILL);
 	EXPECT_EQ(killed.wait(20).status, 128 + SIGKILL);
@@ -173,7 +173,7 @@ TEST_F(stopped_comparison, leaves_no_process_when_it_is_killed)
 
 TEST_F(stopped_comparison, heeds_ctrl_c_while_it_records)
 {
-	process stopped{{program(), "compare", "--quick", "-o", "new"}, folder()};
+	process stopped{{program(), "compare", "--quick", "--only", "replay", "-o", "new"}, folder()};
 	ASSERT_TRUE(await(30, [&] { return std::filesystem::exists(path("new/recorded.pcap.part")); }));
 	stopped.signal_group(SIGTERM);
 	const outcome done = stopped.wait(20);

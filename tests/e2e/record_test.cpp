@@ -206,8 +206,8 @@ TEST_F(recording, until_ctrl_c_has_every_event_of_every_connection)
 
 	const json run = json::parse(
 		succeed({"replay", "new", "--through", "netlink", "--policy", "fullmesh", "--rate", "max", "-j"}));
-	EXPECT_EQ(run.at("runs").at(0).at("lost").at("socket"), 0);
-	EXPECT_EQ(run.at("runs").at(0).at("decisions").at("missing"), 0);
+	EXPECT_EQ(run.at("replay").at(0).at("lost").at("socket"), 0);
+	EXPECT_EQ(run.at("replay").at(0).at("decisions").at("missing"), 0);
 }
 
 TEST_F(recording, ends_by_itself_when_the_time_is_up)

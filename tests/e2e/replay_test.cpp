@@ -22,11 +22,11 @@ protected:
 		if (results.is_discarded())
 			return json::array();
 		expect_says_where(results);
-		for (const json &each : results.at("runs")) {
+		for (const json &each : results.at("replay")) {
 			expect_adds_up(each);
 			EXPECT_EQ(each.at("trace"), "trace");
 		}
-		return results.at("runs");
+		return results.at("replay");
 	}
 };
 

@@ -90,7 +90,8 @@ protected:
 
 TEST_F(words_of_pathlab, help_and_version_are_printed_and_succeed)
 {
-	EXPECT_EQ(commands_, (words{"policies", "record", "generate", "show", "replay", "compare", "status"}));
+	EXPECT_EQ(commands_, (words{"policies", "record", "generate", "show", "replay", "stress", "compare", "report",
+				    "advise", "attach", "detach", "status"}));
 	EXPECT_EQ(options_[""], (names{"-h", "--help", "-j", "--json", "-V", "--version"}));
 	EXPECT_TRUE(std::regex_match(succeed({"-V"}), std::regex{"pathlab [0-9]+\\.[0-9]+\\.[0-9]+\\S*\n"}));
 	EXPECT_EQ(succeed({"--version"}), succeed({"-V"}));
@@ -227,7 +228,8 @@ protected:
 		names policies, settings;
 		const auto list = nlohmann::json::parse(succeed({"policies", "-j"}));
 		for (const auto &policy : list.at("policies")) {
-			policies.insert(policy.at("name"));
+			if (!policy.at("only_attached").get<bool>())
+				policies.insert(policy.at("name"));
 			for (const auto &setting : policy.at("settings"))
 				settings.insert(setting.at("name").get<std::string>() + '=');
 		}
@@ -254,7 +256,7 @@ TEST_F(completion, offers_every_command_and_option)
 {
 	EXPECT_EQ(offered({"-"}), options_[""]);
 	EXPECT_EQ(offered({""}), names(commands_.begin(), commands_.end()));
-	EXPECT_EQ(offered({"-j", "re"}), (names{"record", "replay"}));
+	EXPECT_EQ(offered({"-j", "re"}), (names{"record", "replay", "report"}));
 	for (const std::string &each : commands_) {
 		EXPECT_EQ(offered({each, "-"}), options_[each]) << each;
 		EXPECT_EQ(offered({"-j", each, "--js"}), names{"--json"}) << each;
@@ -274,6 +276,10 @@ TEST_F(completion, offers_the_names_that_options_take)
 	const auto [policies, settings] = policies_and_settings();
 	EXPECT_EQ(offered({"replay", "--policy", ""}), policies);
 	EXPECT_EQ(offered({"compare", "--set", ""}), settings);
+	names attachable = policies;
+	attachable.insert("guard");
+	EXPECT_EQ(offered({"attach", ""}), attachable);
+	EXPECT_EQ(offered({"attach", "fullmesh", "--set", ""}), settings);
 }
 
 TEST_F(completion, offers_files_and_namespaces)
@@ -283,7 +289,7 @@ TEST_F(completion, offers_files_and_namespaces)
 	     {words{"show", ""}, {"replay", "tr"}, {"record", "-o", "t"}, {"generate", "--output", ""}})
 		EXPECT_EQ(offered(line), names{"trace"});
 	for (const char *option : {"-n", "--netns"})
-		for (const char *of : {"record", "status"})
+		for (const char *of : {"record", "status", "attach", "detach"})
 			EXPECT_EQ(offered({of, option, ""}), named_namespaces());
 }
 
@@ -312,8 +318,8 @@ TEST_F(words_of_pm_netlinkd, help_and_version_are_printed_and_succeed)
 		EXPECT_EQ(said.status, 0) << each[0];
 		EXPECT_EQ(said.err, "") << each[0];
 	}
-	EXPECT_EQ(listed(help()),
-		  (names{"-h", "--help", "-V", "--version", "-n", "--netns", "--set", "--config", "--run-dir"}));
+	EXPECT_EQ(listed(help()), (names{"-h", "--help", "-V", "--version", "-n", "--netns", "--set", "--config",
+					 "--events", "--run-dir"}));
 	EXPECT_EQ(daemon({"--help"}).out, help());
 	EXPECT_EQ(daemon({"--version"}).out, daemon({"-V"}).out);
 	EXPECT_EQ("pathlab" + daemon({"-V"}).out.substr(std::strlen("pm-netlinkd")), succeed({"-V"}));
@@ -342,7 +348,7 @@ TEST_F(words_of_pm_netlinkd, the_synopsis_has_every_option_and_no_other)
 	std::string synopsis;
 	for (const std::string &line : section(man_page("pm-netlinkd"), ".SH SYNOPSIS", {".SH"}))
 		synopsis += line + '\n';
-	EXPECT_EQ(options_in(synopsis), (names{"-n", "--set", "--config", "--run-dir", "-h", "-V"}));
+	EXPECT_EQ(options_in(synopsis), (names{"-n", "--set", "--config", "--events", "--run-dir", "-h", "-V"}));
 }
 
 TEST_F(words_of_pm_netlinkd, the_completion_offers_every_option_policy_and_setting)
@@ -358,6 +364,7 @@ TEST_F(words_of_pm_netlinkd, the_completion_offers_every_option_policy_and_setti
 	EXPECT_EQ(offer({"-n", ""}), named_namespaces());
 	write("file", "");
 	EXPECT_EQ(offer({"--config", "fi"}), names{"file"});
+	EXPECT_EQ(offer({"--events", ""}), (names{"netlink", "ringbuf"}));
 	EXPECT_EQ(offer({"--run-dir", "fi"}), names{}) << "a file is no folder";
 }
 

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+//
+// How much a comparison measures: quick, usual, full; on the host and in the virtual machine, which is slower.
+#include "replay/compare.hpp"
+
+namespace pm::replay {
+
+namespace {
+
+void add_plans(std::vector<stress_plan> &to, const char *scenario, double rate, std::uint64_t connections)
+{
+	stress_load load;
+	load.rate = rate;
+	load.connections = connections;
+	if (const auto found = find_scenario(scenario))
+		if (auto plans = make_plans(**found, load))
+			to.insert(to.end(), plans->begin(), plans->end());
+}
+
+std::vector<stress_plan> plans_for(extent how_much, bool in_machine)
+{
+	std::vector<stress_plan> plans;
+	const bool quick = how_much == extent::quick, full = how_much == extent::full;
+	std::vector<double> rates = quick ? std::vector<double>{500, 2000}
+					  : std::vector<double>{500, 1000, 2000, 4000, 8000};
+	if (in_machine)
+		rates = quick ? std::vector<double>{200} : std::vector<double>{100, 200, 400};
+	const double middle = in_machine ? 200 : 2000;
+	for (const double rate : rates)
+		add_plans(plans, "steady", rate, static_cast<std::uint64_t>(rate * (full ? 5 : quick ? 0.5 : 1)));
+	const std::uint64_t few = quick ? (in_machine ? 100 : 500) : in_machine ? 400 : 2000;
+	add_plans(plans, "overrun", full_rate, few);
+	if (quick)
+		return plans;
+	for (const char *scenario : {"flash-crowd", "mobility"})
+		add_plans(plans, scenario, middle, few);
+	if (!in_machine || full)
+		for (const char *scenario : {"step", "announce", "contention", "buffer"})
+			add_plans(plans, scenario, middle, few);
+	return plans;
+}
+
+} // namespace
+
+compare_options compare_options::of(extent how_much)
+{
+	const bool inside = std::string_view{this_place()} == "vm";
+	compare_options options;
+	options.how_much = how_much;
+	options.plans = plans_for(how_much, inside);
+	options.rates = {10'000, 100'000, 200'000};
+	if (how_much == extent::quick) {
+		options.rates = {10'000, 100'000};
+		options.connections = 2000;
+		options.seconds = 0.2;
+		options.tail_events = 100;
+		options.probe_repetitions = 0;
+		options.machine_seconds = 600;
+	} else if (how_much == extent::full) {
+		options.rates = {1'000, 10'000, 50'000, 100'000, 200'000};
+		options.repetitions = 5;
+		options.probe_repetitions = 5;
+		options.machine_seconds = 6 * 3600;
+	}
+	return options;
+}
+
+} // namespace pm::replay

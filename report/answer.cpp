@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+#include "report/answer.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "report/selection.hpp"
+
+namespace pm::report {
+
+namespace {
+
+std::string list_of(const std::vector<std::string> &words)
+{
+	if (words.size() < 2)
+		return words.empty() ? "" : words.front();
+	return fmt::format("{} and {}", fmt::join(words.begin(), words.end() - 1, ", "), words.back());
+}
+
+// Points with a run that counts, but those that were made to lose: an overrun forced by a small buffer, and a small buffer.
+selection as_it_comes(const std::vector<point> &points, part of, const std::string &place)
+{
+	selection all = select(points, of, place, "");
+	std::erase_if(all, [](const point *each) {
+		return each->runs.empty() || each->scenario == "overrun" || each->scenario == "buffer";
+	});
+	return all;
+}
+
+// Where most backends were measured; of places with as many, the first.
+std::string main_place(const std::vector<point> &points, part of)
+{
+	std::string best;
+	std::size_t most = 0;
+	for (const std::string &place : places_of(points, of)) {
+		const std::size_t count = backends_of(as_it_comes(points, of, place)).size();
+		if (count > most) {
+			most = count;
+			best = place;
+		}
+	}
+	return best;
+}
+
+// A backend's worst: the point where it lost the largest share of events.
+struct worst {
+	std::string backend{};
+	const point *at = nullptr;
+	double lost = 0, missing = 0; // the most of any run, events and paths at the end
+};
+
+std::vector<worst> worst_of(const selection &of)
+{
+	std::vector<worst> all;
+	for (const std::string &backend : backends_of(of)) {
+		worst one{.backend = backend};
+		for (const point *each : of_backend(of, backend)) {
+			const summary lost = each->figure("lost_share"), missing = each->figure("missing_at_end");
+			if (!one.at || lost.most > one.lost || (lost.most == one.lost && missing.most > one.missing)) {
+				one.at = each;
+				one.lost = lost.most;
+			}
+			one.missing = std::max(one.missing, missing.most);
+		}
+		all.push_back(one);
+	}
+	return all;
+}
+
+double highest_rate(const selection &of)
+{
+	double most = 0;
+	for (const point *each : of)
+		most = std::max(most, each->rate());
+	return most;
+}
+
+std::string worst_in_words(const worst &one)
+{
+	return fmt::format("{} lost {} at worst ({} at {})", one.backend, in_words(unit::share, one.lost),
+			   one.at->scenario, in_words(unit::per_second, one.at->rate()));
+}
+
+// How long each took until every connection had its paths, after an overrun that was forced.
+std::string after_overrun(const selection &of)
+{
+	std::vector<std::string> back;
+	for (const std::string &backend : backends_of(of)) {
+		const point &one = *of_backend(of, backend).front();
+		const summary lost = one.figure("lost_share"), took = one.figure("recovery"),
+			      missing = one.figure("missing_at_end");
+		const bool never = missing.most > 0;
+		if (lost.n == 0 || lost.most == 0 || (took.n == 0 && !never))
+			continue;
+		back.push_back(fmt::format("{} {}", backend, never ? "never" : in_words(unit::duration, took.median)));
+	}
+	return back.empty() ? "" : "; after an overrun that was forced, every path was back after: " + list_of(back);
+}
+
+std::string loss_sentence(const std::vector<point> &points)
+{
+	const bool real = !places_of(points, part::stress).empty();
+	const part of = real ? part::stress : part::replay;
+	const std::string place = main_place(points, of);
+	const selection heard = with_values(as_it_comes(points, of, place), "lost_share");
+	if (heard.empty())
+		return "What is lost was not measured: there is no run of a backend that gets events.";
+	std::vector<std::string> none, some;
+	for (const worst &one : worst_of(heard)) {
+		if (one.lost == 0)
+			none.push_back(one.backend);
+		else
+			some.push_back(worst_in_words(one));
+	}
+	std::string words = fmt::format("Of the {} {}, up to {}, ",
+					real ? "events of real connections" : "replayed events", place_in_words(place),
+					in_words(unit::per_second, highest_rate(heard)));
+	if (!none.empty())
+		words += list_of(none) + " lost none in any run";
+	if (!some.empty())
+		words += (none.empty() ? "" : ", ") + list_of(some);
+	std::vector<std::string> left;
+	if (real)
+		for (const worst &one : worst_of(as_it_comes(points, of, place)))
+			if (one.missing > 0 && one.backend != "none")
+				left.push_back(fmt::format("{} {}", one.backend, in_words(unit::share, one.missing)));
+	if (real)
+		words += left.empty() ? "; no connection lacked a path at the end"
+				      : fmt::format("; connections that lacked a path at the end, at worst: {}",
+						    list_of(left));
+	if (real)
+		words += after_overrun(select(points, of, place, "overrun"));
+	return words + (real ? "." : "; with real connections it was not measured.");
+}
+
+// "netlink 89 us, bpf 40 us", from the least.
+std::vector<std::string> ranked(const selection &of, const char *key, const char *also)
+{
+	std::vector<std::pair<double, std::string>> all;
+	for (const point *each : of) {
+		const summary value = each->figure(key);
+		if (value.n == 0)
+			continue;
+		std::string words = fmt::format("{} {}", each->backend, in_words(unit::duration, value.median));
+		if (also && each->figure(also).n)
+			words += fmt::format(" ({})", in_words(unit::duration, each->figure(also).median));
+		all.emplace_back(value.median, words);
+	}
+	std::sort(all.begin(), all.end());
+	std::vector<std::string> words;
+	for (auto &each : all)
+		words.push_back(std::move(each.second));
+	return words;
+}
+
+selection calm(const std::vector<point> &points, const char *key)
+{
+	const std::string place = main_place(points, part::stress);
+	return side_by_side(with_values(largest_family(select(points, part::stress, place, "steady")), key),
+			    which::lowest_rate);
+}
+
+std::string time_sentence(const std::vector<point> &points)
+{
+	const selection timed = calm(points, "join_p50");
+	if (timed.empty())
+		return "How long the second path takes was not measured: no run has captured it.";
+	return fmt::format("At {} {}, the second path began after, in the median (and the 99th percentile): {}.",
+			   in_words(unit::per_second, timed.front()->rate()), place_in_words(timed.front()->place),
+			   list_of(ranked(timed, "join_p50", "join_p99")));
+}
+
+std::string why_not(const results &all, const std::string &backend)
+{
+	for (const json &each : all.data.at("left_out"))
+		if (each.at("backend") == backend)
+			return fmt::format("{}: {}", place_in_words(each.at("place")),
+					   each.at("reason").get<std::string>());
+	return "there is no run of it that counts";
+}
+
+// "lost up to 3 % of the events", "left up to 1 % of the connections without a path", or both.
+std::string losses(const worst &one)
+{
+	std::vector<std::string> words;
+	if (one.lost > 0)
+		words.push_back(fmt::format("lost up to {} of the events", in_words(unit::share, one.lost)));
+	if (one.missing > 0)
+		words.push_back(fmt::format("left up to {} of the connections without a path",
+					    in_words(unit::share, one.missing)));
+	return list_of(words);
+}
+
+// What follows for the choice between netlink and the kernel, from what was lost behind both.
+std::string verdict(const results &all, const std::vector<point> &points)
+{
+	const selection everything = as_it_comes(points, part::stress, main_place(points, part::stress));
+	const selection netlink = of_backend(everything, "netlink"), bpf = of_backend(everything, "bpf");
+	if (netlink.empty())
+		return fmt::format("netlink was not measured there ({})", why_not(all, "netlink"));
+	const worst behind_netlink = worst_of(netlink).front();
+	const bool loses = behind_netlink.lost > 0 || behind_netlink.missing > 0;
+	const std::string own = loses ? "netlink " + losses(behind_netlink)
+				      : fmt::format("netlink is good enough for all that was tried, up to {}",
+						    in_words(unit::per_second, highest_rate(netlink)));
+	if (bpf.empty())
+		return fmt::format("{}, and whether the kernel does better was not measured there (bpf, {})", own,
+				   why_not(all, "bpf"));
+	const worst in_kernel = worst_of(bpf).front();
+	const bool kernel_loses = in_kernel.lost > 0 || in_kernel.missing > 0;
+	if (!loses)
+		return own + (kernel_loses ? ", while bpf " + losses(in_kernel)
+					   : ", and bpf has only time and cost in its favour");
+	if (!kernel_loses)
+		return own + " where bpf did not: there the kernel is worth it";
+	const bool better = in_kernel.lost < behind_netlink.lost || in_kernel.missing < behind_netlink.missing;
+	return fmt::format("{}, and bpf {}, which is {}", own, losses(in_kernel), better ? "less" : "no better");
+}
+
+std::string cost_sentence(const results &all, const std::vector<point> &points)
+{
+	if (places_of(points, part::stress).empty())
+		return "What a connection costs was not measured: there is no run with real connections.";
+	const selection costed = calm(points, "cpu_machine");
+	const std::string cost = costed.empty()
+					 ? "What a connection costs was not measured"
+					 : fmt::format("A connection at {} cost the machine, in processor time: {}",
+						       in_words(unit::per_second, costed.front()->rate()),
+						       list_of(ranked(costed, "cpu_machine", nullptr)));
+	return fmt::format("{}; {}.", cost, verdict(all, points));
+}
+
+} // namespace
+
+std::vector<std::string> answer(const results &all, const std::vector<point> &points)
+{
+	return {loss_sentence(points), time_sentence(points), cost_sentence(all, points)};
+}
+
+} // namespace pm::report

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+#include "report/drawing.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+namespace pm::report {
+
+namespace {
+
+// More points than a picture has pixels for are of no use.
+constexpr std::size_t most_points = 400;
+
+template <class Row>
+std::vector<Row> thinned(const std::vector<Row> &rows)
+{
+	if (rows.size() <= most_points)
+		return rows;
+	std::vector<Row> some;
+	const std::size_t step = rows.size() / most_points + 1;
+	for (std::size_t i = 0; i < rows.size(); i += step)
+		some.push_back(rows[i]);
+	some.push_back(rows.back());
+	return some;
+}
+
+std::string tick(double value)
+{
+	return value >= 1e6   ? fmt::format("{:g}M", value / 1e6)
+	       : value >= 1e3 ? fmt::format("{:g}k", value / 1e3)
+			      : fmt::format("{:g}", value);
+}
+
+// (upper end, count) as steps over 1/(1 - share below).
+std::vector<std::vector<double>> percentile_steps(const std::vector<std::pair<double, double>> &histogram)
+{
+	double all = 0, below = 0;
+	for (const auto &[upper_end, count] : histogram)
+		all += count;
+	std::vector<std::vector<double>> rows;
+	for (const auto &[upper_end, count] : histogram) {
+		rows.push_back({1 / (1 - below / all), upper_end});
+		below = std::min(below + count, all - 0.5);
+	}
+	if (!rows.empty())
+		rows.push_back({all, rows.back()[1]});
+	return thinned(rows);
+}
+
+double percentile(const std::vector<std::pair<double, double>> &histogram, double share)
+{
+	double all = 0, below = 0;
+	for (const auto &[upper_end, count] : histogram)
+		all += count;
+	for (const auto &[upper_end, count] : histogram)
+		if ((below += count) >= std::ceil(share * all))
+			return upper_end;
+	return histogram.empty() ? 0 : histogram.back().first;
+}
+
+std::vector<std::vector<double>> timeline_of(const json &run)
+{
+	std::vector<std::vector<double>> rows;
+	const json list = run.at("missing").value("timeline_ms", json::array());
+	for (const json &each : list)
+		if (each.is_array() && each.size() == 2 && each[0].is_number() && each[1].is_number())
+			rows.push_back({each[0].get<double>(), each[1].get<double>()});
+	return thinned(rows);
+}
+
+double path_seconds(const json &run) { return run.at("missing").value("path_seconds", 0.0); }
+
+} // namespace
+
+picture drawn(const plot &what, const std::vector<std::string> &legend)
+{
+	picture one{.name = what.name,
+		    .title = what.title,
+		    .caption = what.title,
+		    .wide = "",
+		    .narrow = "",
+		    .legend = legend,
+		    .left_out = ""};
+	auto svg = draw(what);
+	if (!svg) {
+		one.left_out = svg.error().text;
+		return one;
+	}
+	one.wide = std::move(svg->wide);
+	one.narrow = std::move(svg->narrow);
+	return one;
+}
+
+void add(std::vector<std::string> &to, const std::vector<std::string> &more)
+{
+	to.insert(to.end(), more.begin(), more.end());
+}
+
+void add_line(std::string &to, const std::string &line)
+{
+	if (!to.empty())
+		to += '\n';
+	to += line;
+}
+
+std::vector<std::string> log_axis(char axis, double least, double most, std::string (*words)(double))
+{
+	least = std::max(least, 1e-3) / 1.15;
+	most = std::max(most, least) * 1.15;
+	const bool many = most / least > 300;
+	std::vector<std::string> ticks;
+	for (double decade = std::pow(10, std::floor(std::log10(least))); decade <= most; decade *= 10)
+		for (const double by : {1.0, 2.0, 5.0})
+			if ((by == 1 || !many) && decade * by >= least && decade * by <= most)
+				ticks.push_back(fmt::format("'{}' {:g}", words ? words(decade * by) : tick(decade * by),
+							    decade * by));
+	return {fmt::format("set logscale {}", axis), fmt::format("set {}range [{:g}:{:g}]", axis, least, most),
+		fmt::format("set {}tics ({})", axis, fmt::join(ticks, ", "))};
+}
+
+std::vector<std::string> percentile_axes(const std::vector<curve> &curves)
+{
+	double least = HUGE_VAL, most = 1, rarest = 2;
+	for (const curve &line : curves)
+		for (const auto &row : line.rows) {
+			rarest = std::max(rarest, row[0]);
+			least = std::min(least, row[1]);
+			most = std::max(most, row[1]);
+		}
+	std::vector<std::string> all = log_axis('y', std::min(least, most), most, [](double ns) {
+		return ns < 1e3   ? fmt::format("{:g} ns", ns)
+		       : ns < 1e6 ? fmt::format("{:g} µs", ns / 1e3)
+		       : ns < 1e9 ? fmt::format("{:g} ms", ns / 1e6)
+				  : fmt::format("{:g} s", ns / 1e9);
+	});
+	add(all,
+	    {"set logscale x", fmt::format("set xrange [1:{:g}]", rarest), "set rmargin 5",
+	     "set xtics ('' 1, '50 %%' 2, '90 %%' 10, '99 %%' 100, '99.9 %%' 1000, '99.99 %%' 1e4, '99.999 %%' 1e5)"});
+	return all;
+}
+
+std::vector<curve> percentile_curves(const selection &of)
+{
+	std::vector<curve> curves;
+	for (const std::string &backend : backends_of(of)) {
+		curve line{.backend = backend, .with = "steps", .rows = {}, .labels = {}};
+		line.rows = percentile_steps(latency_histogram(*of_backend(of, backend).front()));
+		if (!line.rows.empty())
+			curves.push_back(std::move(line));
+	}
+	return curves;
+}
+
+table percentile_table(const std::string &caption, const selection &of)
+{
+	table all{.caption = caption,
+		  .head = {"backend", "p50", "p90", "p99", "p99.9", "max", "second paths", "runs"},
+		  .rows = {}};
+	for (const std::string &backend : backends_of(of)) {
+		const point &one = *of_backend(of, backend).front();
+		const auto histogram = latency_histogram(one);
+		double n = 0;
+		for (const auto &[upper_end, count] : histogram)
+			n += count;
+		std::vector<std::string> row{backend};
+		for (const double share : {0.5, 0.9, 0.99, 0.999, 1.0})
+			row.push_back(in_words(unit::duration, percentile(histogram, share)));
+		row.push_back(in_words(unit::count, n));
+		row.push_back(fmt::format("{}", one.runs.size()));
+		all.rows.push_back(std::move(row));
+	}
+	return all;
+}
+
+std::vector<curve> timeline_curves(const selection &of)
+{
+	std::vector<curve> faint, bold;
+	for (const std::string &backend : backends_of(of)) {
+		auto runs = of_backend(of, backend).front()->runs;
+		std::sort(runs.begin(), runs.end(),
+			  [](const json *a, const json *b) { return path_seconds(*a) < path_seconds(*b); });
+		for (const json *run : runs) {
+			const bool middle = run == runs[runs.size() / 2];
+			curve line{.backend = backend,
+				   .with = "steps",
+				   .rows = timeline_of(*run),
+				   .labels = {},
+				   .faint = !middle};
+			if (!line.rows.empty())
+				(middle ? bold : faint).push_back(std::move(line));
+		}
+	}
+	faint.insert(faint.end(), bold.begin(), bold.end());
+	return faint;
+}
+
+double timeline_end(const selection &of)
+{
+	double end = 0, all = 0;
+	for (const point *each : of)
+		for (const json *run : each->runs)
+			for (const auto &row : timeline_of(*run)) {
+				all = std::max(all, row[0]);
+				if (row[1] > 0 && run->value("recovery_ms", json{}).is_number())
+					end = std::max(end, row[0]);
+			}
+	return end > 0 ? std::min(all, end * 1.6) : all;
+}
+
+std::vector<std::string> room_for_labels(double most, double share)
+{
+	const double step = std::pow(10, std::floor(std::log10(std::max(most, 1e-3))));
+	return {fmt::format("set xrange [0:{:g}]", most / share),
+		fmt::format("set xtics {:g}", most / step > 4   ? 4 * step
+					      : most / step > 2 ? 2 * step
+								: step)};
+}
+
+std::vector<std::string> bar_axes(const std::vector<std::string> &backends)
+{
+	std::vector<std::string> names;
+	for (std::size_t i = 0; i < backends.size(); ++i)
+		names.push_back(fmt::format("'{}' {}", backends[i], backends.size() - i));
+	return {fmt::format("set ytics ({}) scale 0", fmt::join(names, ", ")), "unset grid", "set grid xtics",
+		fmt::format("set yrange [0.3:{}.7]", backends.size())};
+}
+
+std::vector<curve> bar_curves(const selection &of)
+{
+	std::vector<curve> curves;
+	const auto backends = backends_of(of);
+	curve labels{.backend = "", .with = "labels", .rows = {}, .labels = {}};
+	for (std::size_t i = 0; i < backends.size(); ++i) {
+		const point &one = *of_backend(of, backends[i]).front();
+		const double y = static_cast<double>(backends.size() - i);
+		const auto bar = [&](const char *key, double half, bool pale) {
+			const summary cost = one.figure(key);
+			if (cost.n && cost.median > 0) // x, y, from x, to x, from y, to y
+				curves.push_back(
+					{.backend = backends[i],
+					 .with = "boxxyerror",
+					 .rows = {{cost.median / 2e3, y, 0, cost.median / 1e3, y - half, y + half}},
+					 .labels = {},
+					 .faint = pale});
+			return cost;
+		};
+		const summary machine = bar("cpu_machine", 0.32, true);
+		const summary own = bar("cpu_path_manager", 0.2, false);
+		labels.rows.push_back({machine.median / 1e3, y});
+		labels.labels.push_back(own.n && own.median > 0
+						? fmt::format("{}, of it {}", in_words(unit::duration, machine.median),
+							      in_words(unit::duration, own.median))
+						: in_words(unit::duration, machine.median));
+	}
+	curves.push_back(std::move(labels));
+	return curves;
+}
+
+} // namespace pm::report

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+#include "report/points.hpp"
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+
+#include <fmt/format.h>
+
+#include "pathlab/terminal.hpp"
+
+namespace pm::report {
+
+namespace {
+
+constexpr figure replay_figures[] = {
+	{"lost_share", "events lost", unit::share, true, 0.001},
+	{"tail_delivered", "calm tail heard", unit::share, false, 0.01},
+	{"decisions_missing", "decisions missing", unit::share, true, 0.001},
+	{"latency_p50", "latency p50", unit::duration, true, 200},
+	{"latency_p99", "latency p99", unit::duration, true, 2000},
+	{"cpu_per_event", "CPU/event", unit::duration, true, 50},
+};
+
+constexpr figure stress_figures[] = {
+	{"lost_share", "events lost", unit::share, true, 0.001},
+	{"failed_share", "connections failed", unit::share, true, 0.001},
+	{"missing_at_end", "lacking a path at the end", unit::share, true, 0.001},
+	{"without_path", "without a path, per connection", unit::duration, true, 1e5},
+	{"recovery", "recovered after", unit::duration, true, 5e6},
+	{"moving", "moved within", unit::duration, true, 5e6},
+	{"join_p50", "second path p50", unit::duration, true, 2000},
+	{"join_p99", "second path p99", unit::duration, true, 20000},
+	{"made_per_s", "connections made", unit::per_second, false, 5},
+	{"cpu_path_manager", "CPU/connection, path manager", unit::duration, true, 500},
+	{"cpu_machine", "CPU/connection, machine", unit::duration, true, 2000},
+	{"memory", "memory", unit::kib, true, 256},
+};
+
+constexpr double usual_buffer = 8 << 20; // of which nothing is said
+
+using reading = std::optional<double>;
+
+reading number_at(const json &run, const char *where)
+{
+	const json::json_pointer at{where};
+	if (!run.contains(at) || !run.at(at).is_number())
+		return {};
+	return run.at(at).get<double>();
+}
+
+reading scaled(reading value, double by) { return value ? reading{*value * by} : reading{}; }
+
+reading ratio(reading part, reading whole)
+{
+	if (!part || !whole)
+		return {};
+	return *whole > 0 ? *part / *whole : 0;
+}
+
+reading sum_of(const json &run, const char *where)
+{
+	const json::json_pointer at{where};
+	if (!run.contains(at) || !run.at(at).is_object())
+		return {};
+	double sum = 0;
+	for (const auto &[stage, count] : run.at(at).items())
+		sum += count.is_number() ? count.get<double>() : 0;
+	return sum;
+}
+
+// A percentile of nothing is written as 0.
+reading latency_at(const json &run, const std::string &of, const char *percentile)
+{
+	const reading n = number_at(run, (of + "/n").c_str());
+	return n && *n > 0 ? number_at(run, (of + '/' + percentile).c_str()) : reading{};
+}
+
+reading replay_value(std::string_view key, const json &run)
+{
+	if (key == "lost_share")
+		return ratio(sum_of(run, "/lost"), number_at(run, "/emitted"));
+	if (key == "tail_delivered")
+		return number_at(run, "/tail_delivered");
+	if (key == "decisions_missing") // mptcpd's decisions are not seen
+		return run.at("backend").get<std::string>().starts_with("mptcpd")
+			       ? reading{}
+			       : ratio(number_at(run, "/decisions/missing"), number_at(run, "/decisions/expected"));
+	if (key == "latency_p50")
+		return latency_at(run, "/latency_ns", "p50");
+	if (key == "latency_p99")
+		return latency_at(run, "/latency_ns", "p99");
+	return number_at(run, "/cpu_ns_per_event");
+}
+
+reading stress_value(std::string_view key, const json &run)
+{
+	if (key == "lost_share")
+		return ratio(sum_of(run, "/events/lost"), number_at(run, "/events/emitted"));
+	if (key == "failed_share")
+		return ratio(number_at(run, "/connections/failed"), number_at(run, "/connections/asked"));
+	if (key == "missing_at_end")
+		return ratio(number_at(run, "/missing/at_end"), number_at(run, "/connections/made"));
+	if (key == "without_path")
+		return scaled(ratio(number_at(run, "/missing/path_seconds"), number_at(run, "/connections/made")), 1e9);
+	if (key == "recovery")
+		return scaled(number_at(run, "/recovery_ms"), 1e6);
+	if (key == "moving")
+		return scaled(number_at(run, "/moving_ms"), 1e6);
+	if (key == "join_p50")
+		return latency_at(run, "/join_latency_ns", "p50");
+	if (key == "join_p99")
+		return latency_at(run, "/join_latency_ns", "p99");
+	if (key == "made_per_s")
+		return number_at(run, "/rate/made_per_s");
+	if (key == "cpu_path_manager")
+		return number_at(run, "/cpu_ns_per_connection/path_manager");
+	if (key == "cpu_machine")
+		return number_at(run, "/cpu_ns_per_connection/machine");
+	return number_at(run, "/memory_kib");
+}
+
+std::string pace_in_words(const json &pace)
+{
+	if (pace.contains("speed"))
+		return fmt::format("own times x{:g}", pace.value("speed", 1.0));
+	const json rate = pace.value("rate", json{});
+	return rate.is_number() ? fmt::format("{:.0f}/s", rate.get<double>()) : "full rate";
+}
+
+point point_of(part of, const json &run)
+{
+	point one{.of = of,
+		  .place = run.value("place", "host"),
+		  .scenario = of == part::stress
+				      ? run.at("scenario").get<std::string>()
+				      : std::filesystem::path{run.at("trace").get<std::string>()}.stem().string(),
+		  .backend = run.at("backend"),
+		  .policy = run.at("policy"),
+		  .load = of == part::stress ? run.at("load") : json{{"pace", pace_in_words(run.at("pace"))}},
+		  .runs = {},
+		  .excluded = {}};
+	return one;
+}
+
+} // namespace
+
+std::span<const figure> figures_of(part of)
+{
+	if (of == part::replay)
+		return replay_figures;
+	return stress_figures;
+}
+
+const figure &figure_of(part of, std::string_view key)
+{
+	const auto all = figures_of(of);
+	return *std::find_if(all.begin(), all.end() - 1, [&](const figure &each) { return each.key == key; });
+}
+
+std::optional<double> value_of(part of, std::string_view key, const json &run)
+{
+	return of == part::replay ? replay_value(key, run) : stress_value(key, run);
+}
+
+std::string in_words(unit in, double value)
+{
+	switch (in) {
+	case unit::share: return pathlab::format_share(value);
+	case unit::duration: return pathlab::format_duration(value);
+	case unit::count: return pathlab::format_count(value);
+	case unit::per_second: return pathlab::format_count(value) + "/s";
+	case unit::kib: return fmt::format("{:.1f} MiB", value / 1024);
+	}
+	return {};
+}
+
+std::string in_words(unit in, const summary &values)
+{
+	if (values.n == 0)
+		return "-";
+	const std::string least = in_words(in, values.least), most = in_words(in, values.most);
+	return least == most ? least : fmt::format("{} ({}..{})", in_words(in, values.median), least, most);
+}
+
+std::vector<double> point::values(std::string_view key) const
+{
+	std::vector<double> all;
+	for (const json *run : runs)
+		if (const auto value = value_of(of, key, *run))
+			all.push_back(*value);
+	return all;
+}
+
+double point::rate() const
+{
+	if (of == part::stress && !at_full_rate())
+		return load.at("rate").get<double>();
+	std::vector<double> all;
+	for (const json *run : runs)
+		all.push_back(number_at(*run, of == part::stress ? "/rate/made_per_s" : "/offered_per_s").value_or(0));
+	return summarize(all).median;
+}
+
+bool point::at_full_rate() const
+{
+	return of == part::stress && load.at("rate").is_string(); // "max"
+}
+
+std::string point::load_in_words() const
+{
+	if (of == part::replay)
+		return load.at("pace");
+	const auto number = [&](const char *name) {
+		return load.value(name, json{}).is_number() ? load[name].get<double>() : 0.0;
+	};
+	std::string words = at_full_rate() ? "full rate" : pathlab::format_count(number("rate")) + "/s";
+	if (number("paths") > 2)
+		words += fmt::format(", {:.0f} paths", number("paths"));
+	if (number("buffer_bytes") > 0 && number("buffer_bytes") != usual_buffer)
+		words += number("buffer_bytes") >= 1 << 20
+				 ? fmt::format(", {:.3g} MiB", number("buffer_bytes") / (1 << 20))
+				 : fmt::format(", {:.3g} KiB", number("buffer_bytes") / 1024);
+	if (number("announced") > 0)
+		words += fmt::format(", {:.0f} announced", number("announced"));
+	if (number("contention") > 0)
+		words += fmt::format(", {:.0f} busy threads", number("contention"));
+	if (number("delay_us") > 0)
+		words += fmt::format(", {:g} ms away", number("delay_us") / 1e3);
+	if (number("megabits") > 0)
+		words += fmt::format(", {:.0f} Mbit/s", number("megabits"));
+	if (const json priority = load.value("priority", json{}); priority.is_string() && priority != "equal")
+		words += fmt::format(", priority {}", priority.get<std::string>());
+	return words;
+}
+
+std::string point::key() const
+{
+	return fmt::format("{} {} {} {} {} {}", of == part::replay ? "replay" : "stress", place, scenario, policy,
+			   load.dump(), backend);
+}
+
+std::vector<point> points_of(const results &all)
+{
+	std::vector<point> points;
+	std::map<std::string, std::size_t> known;
+	for (const part of : {part::replay, part::stress}) {
+		for (const json &run : all.data.at(of == part::replay ? "replay" : "stress")) {
+			point one = point_of(of, run);
+			const auto [at, is_new] = known.try_emplace(one.key(), points.size());
+			if (is_new)
+				points.push_back(std::move(one));
+			const bool excluded = !run.value("excluded", json{}).is_null();
+			point &same = points[at->second];
+			(excluded ? same.excluded : same.runs).push_back(&run);
+		}
+	}
+	return points;
+}
+
+std::vector<std::pair<double, double>> latency_histogram(const point &at)
+{
+	const json::json_pointer where{at.of == part::replay ? "/latency_ns/histogram" : "/join_latency_ns/histogram"};
+	std::map<double, double> counts;
+	for (const json *run : at.runs) {
+		if (!run->contains(where) || !run->at(where).is_array())
+			continue;
+		for (const json &bucket : run->at(where))
+			if (bucket.is_array() && bucket.size() == 2 && bucket[0].is_number() && bucket[1].is_number())
+				counts[bucket[0].get<double>()] += bucket[1].get<double>();
+	}
+	return {counts.begin(), counts.end()};
+}
+
+} // namespace pm::report

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+//
+// From results to a report: report.html and summary.md. The last results are what is shown; those before them are what it
+// is compared with.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "report/changes.hpp"
+#include "report/document.hpp"
+
+namespace pm::report {
+
+// The three sentences alone.
+[[nodiscard]] std::vector<std::string> make_answer(const results &of);
+
+// At least one.
+[[nodiscard]] document make_document(const std::vector<results> &runs);
+
+// Writes report.html and summary.md into the folder, which exists. What was there before stays if that fails.
+[[nodiscard]] expected<void> write_report(const std::vector<results> &runs, const std::string &folder);
+
+} // namespace pm::report

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+//
+// results.json as docs/results.md describes it: read, and held against what it promises; written so that a full disk
+// costs no earlier file.
+#pragma once
+
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "pm-netlink/error.hpp"
+
+namespace pm::report {
+
+using nlohmann::json;
+
+inline constexpr const char *results_schema = "pathlab-results/2";
+
+// What was read: of the schema, with every field that the reports look at, of the right type. A stress run whose sums do
+// not close is marked as excluded here if whoever measured it did not.
+struct results {
+	std::string name; // as given on the command line
+	json data;
+};
+
+// PATH is results.json or the folder that it is in. Fails with one sentence: what is wrong with which file.
+[[nodiscard]] expected<results> read_results(const std::string &path);
+
+// The same for what is at hand already.
+[[nodiscard]] expected<results> check_results(const std::string &name, json data);
+
+// Writes PATH.part and renames it. On failure nothing is left of it, and what PATH was before is still there.
+[[nodiscard]] expected<void> write_whole(const std::string &path, const std::string &text);
+
+} // namespace pm::report

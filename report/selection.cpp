@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+#include "report/selection.hpp"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "report/gnuplot.hpp"
+
+namespace pm::report {
+
+namespace {
+
+template <class List, class Value>
+void add_once(List &list, const Value &value)
+{
+	if (std::find(list.begin(), list.end(), value) == list.end())
+		list.push_back(value);
+}
+
+// The group with the best mark, of those that `group` puts points into; the first of equals.
+template <class Group, class Mark>
+selection best_group(const selection &of, Group &&group, Mark &&mark)
+{
+	std::vector<std::string> names;
+	std::map<std::string, selection> groups;
+	for (const point *each : of) {
+		add_once(names, group(*each));
+		groups[group(*each)].push_back(each);
+	}
+	const auto best = std::max_element(names.begin(), names.end(), [&](const std::string &a, const std::string &b) {
+		return mark(groups[a]) < mark(groups[b]);
+	});
+	return best == names.end() ? selection{} : groups[*best];
+}
+
+std::size_t rank_of(const std::string &backend)
+{
+	return static_cast<std::size_t>(&style_of(backend) - backend_styles().data());
+}
+
+} // namespace
+
+std::vector<std::string> places_of(const std::vector<point> &points, part of)
+{
+	std::vector<std::string> places;
+	for (const point &each : points)
+		if (each.of == of)
+			add_once(places, each.place);
+	return places;
+}
+
+std::string place_in_words(const std::string &place)
+{
+	if (place == "host")
+		return "on the host";
+	return place == "vm" ? "in the virtual machine" : "in " + place;
+}
+
+selection select(const std::vector<point> &points, part of, const std::string &place, std::string_view scenario)
+{
+	selection chosen;
+	for (const point &each : points)
+		if (each.of == of && each.place == place && (scenario.empty() || each.scenario == scenario))
+			chosen.push_back(&each);
+	return chosen;
+}
+
+selection with_values(const selection &of, std::string_view figure)
+{
+	selection chosen;
+	std::copy_if(of.begin(), of.end(), std::back_inserter(chosen),
+		     [&](const point *each) { return !each->values(figure).empty(); });
+	return chosen;
+}
+
+selection largest_family(const selection &of, std::string_view also)
+{
+	const auto family = [&](const point &one) {
+		json rest = one.load;
+		for (const std::string_view name : {std::string_view{"rate"}, std::string_view{"connections"}, also})
+			rest.erase(std::string{name});
+		return one.scenario + one.policy + rest.dump();
+	};
+	return best_group(of, family, [](const selection &each) { return each.size(); });
+}
+
+selection side_by_side(const selection &of, which rate)
+{
+	const auto load = [](const point &one) { return one.scenario + one.policy + one.load.dump(); };
+	const auto mark = [&](const selection &each) {
+		const double mean = each.front()->rate();
+		return std::pair{backends_of(each).size(), rate == which::lowest_rate ? -mean : mean};
+	};
+	return best_group(of, load, mark);
+}
+
+std::vector<std::string> backends_of(const selection &of)
+{
+	std::vector<std::string> names;
+	for (const point *each : of)
+		add_once(names, each->backend);
+	std::stable_sort(names.begin(), names.end(),
+			 [](const std::string &a, const std::string &b) { return rank_of(a) < rank_of(b); });
+	return names;
+}
+
+selection of_backend(const selection &of, std::string_view backend)
+{
+	selection chosen;
+	std::copy_if(of.begin(), of.end(), std::back_inserter(chosen),
+		     [&](const point *each) { return each->backend == backend; });
+	std::stable_sort(chosen.begin(), chosen.end(),
+			 [](const point *a, const point *b) { return a->rate() < b->rate(); });
+	return chosen;
+}
+
+std::string command_for(const selection &of)
+{
+	std::string all;
+	std::set<std::string> known;
+	for (const point *each : of) {
+		const auto number = [&](const char *name) {
+			return each->load.value(name, json{}).is_number() ? each->load[name].get<double>() : 0.0;
+		};
+		std::string words = fmt::format("--scenario {} --policy {} --connections {:.0f} --rate {}",
+						each->scenario, each->policy, number("connections"),
+						each->at_full_rate() ? "max" : fmt::format("{:g}", each->rate()));
+		const bool own_buffer = each->scenario == "buffer" || each->scenario == "overrun"; // the scenario's
+		if (number("buffer_bytes") > 0 && number("buffer_bytes") != 8 << 20 && !own_buffer)
+			words += fmt::format(" --buffer {:.0f}", number("buffer_bytes"));
+		if (number("paths") > 2)
+			words += fmt::format(" --paths {:.0f}", number("paths"));
+		if (!known.insert(words).second)
+			continue;
+		std::string line = fmt::format("pathlab stress --through {} {} -n {}", fmt::join(backends_of(of), ","),
+					       words, std::max<std::size_t>(1, each->runs.size()));
+		if (each->place == "vm")
+			line = fmt::format("./run vm --share $PWD/OUT -- build/pathlab/{} -o OUT", line);
+		all += (all.empty() ? "" : "\n") + line;
+	}
+	return all;
+}
+
+} // namespace pm::report
