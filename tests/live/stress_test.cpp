@@ -88,9 +88,6 @@ TEST_P(stress_run_of, tells_how_long_it_took_after_an_overrun)
 		GTEST_SKIP() << skipped;
 	const std::string backend = GetParam();
 	ASSERT_EQ(one.load.made, 300u) << one.load.first_failure;
-	if (one.plan.load.buffer_bytes < 100'000 && (backend == "netlink" || backend == "mptcpd")) {
-		EXPECT_GT(lost(*one.events), 0u);
-	}
 	if (backend == "mptcpd-stock") {
 		EXPECT_FALSE(one.recovery_ms) << "its plugin opens no paths";
 		EXPECT_EQ(one.paths.missing, 300u);
