@@ -124,6 +124,7 @@ protected:
 	void TearDown() override
 	{
 		browser_.reset();
+		expect_no_orphans(10); // a browser is many processes, which do not end at once
 		report_command::TearDown();
 	}
 
