@@ -8,7 +8,7 @@
 
 #include "pm-bpf/read_back.h"
 
-enum { ANNOUNCED_TOO_SOON_MS = 5 };
+enum { TOLD_TOO_SOON_MS = 5 };
 
 static __always_inline void to_info(struct mptcp_addr_info *to, const struct pm_addr *from, pm_u8 id, pm_u16 port)
 {
@@ -85,15 +85,17 @@ static __always_inline int carry_out_one(struct mptcp_sock *msk, struct pm_look 
 	return 0;
 }
 
-/* An announcement has to wait for the one before: not refused, only not announced yet. */
-static __always_inline int unannounce(struct pm_remembered *r, pm_u8 id)
+/*
+ * Announcing and withdrawing have to wait until what was told before is sent: not refused, only not told yet. The engine
+ * took it for done; as it is not, the next look finds the same difference.
+ */
+static __always_inline void not_told_yet(struct pm_remembered *r, const struct pm_command *command)
 {
 	int l;
 
 	for (l = 0; l < PM_MAX_LOCALS; l++)
-		if (r->connection.local_id[l] == id)
-			r->connection.announced &= ~(1 << l);
-	return 0;
+		if (r->connection.local_id[l] == command->local_id)
+			r->connection.announced ^= 1 << l;
 }
 
 static __always_inline int tell_refused(struct pm_remembered *r, struct pm_look *look, const struct pm_command *command,
@@ -142,9 +144,9 @@ __noinline int pm_carry_out_at(struct mptcp_sock *msk __arg_trusted, struct pm_r
 		return 0;
 	command = &look->result.command[place & (PM_MAX_COMMANDS - 1)];
 	error = carry_out_one(msk, look, command);
-	if (error == -EAGAIN && command->type == PM_ANNOUNCE) {
-		unannounce(r, command->local_id);
-		look->again_ms = ANNOUNCED_TOO_SOON_MS;
+	if (error == -EAGAIN && (command->type == PM_ANNOUNCE || command->type == PM_WITHDRAW)) {
+		not_told_yet(r, command);
+		look->again_ms = TOLD_TOO_SOON_MS;
 		return 0;
 	}
 	count_command(command, error);

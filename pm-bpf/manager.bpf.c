@@ -69,20 +69,26 @@ void BPF_PROG(pm_add_addr_received, struct mptcp_sock *msk, const struct mptcp_a
 		bpf_mptcp_pm_request_work(msk, 0);
 }
 
-/* What stands on the address the kernel closes by itself, and tells of; which address is gone the next look shows. */
+/*
+ * What stands on the address the kernel closes by itself, but not if it is still busy with an earlier removal: it remembers
+ * one. So this is looked at in any case.
+ */
 SEC("struct_ops/rm_addr_received")
 void BPF_PROG(pm_rm_addr_received, struct mptcp_sock *msk, pm_u8 id)
 {
 	struct pm_remembered *r;
 
 	COUNT(notified[PM_NOTIFIED_rm_addr_received]);
-	if (id != 0 || !interest_in(msk))
+	if (!interest_in(msk))
 		return;
-	r = remembered(msk, BPF_SK_STORAGE_GET_F_CREATE);
-	if (r)
-		r->initial_removed = 1;
-	else
-		COUNT(storage_failed);
+	if (id == 0) {
+		r = remembered(msk, BPF_SK_STORAGE_GET_F_CREATE);
+		if (r)
+			r->initial_removed = 1;
+		else
+			COUNT(storage_failed);
+	}
+	bpf_mptcp_pm_request_work(msk, 0);
 }
 
 /* One that this side has opened is expected. The peer's may have to become a backup, or be one too many. */
