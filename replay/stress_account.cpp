@@ -96,6 +96,8 @@ std::optional<std::string> why_excluded(const run_conditions &c)
 		return fmt::format("the clock jumped by {:.0f} ms", c.clock_jump_ms);
 	if (static_cast<double>(c.failed) > most_failed * static_cast<double>(c.asked))
 		return fmt::format("{} of {} connections could not be made: {}", c.failed, c.asked, c.first_failure);
+	if (c.needs_loss && c.lost == 0)
+		return "no event was lost, so there was no overrun to recover from: more connections are needed";
 	if (c.at_full_rate)
 		return std::nullopt;
 	if (c.opening_seconds > most_stretch * c.scheduled_seconds + start_up_seconds)

@@ -59,6 +59,8 @@ struct run_conditions {
 	bool at_full_rate = false; // there was no schedule to keep
 	std::uint64_t asked = 0, failed = 0; // connections
 	std::string first_failure{};
+	bool needs_loss = false; // there is to be an overrun, and a buffer that can be overrun
+	std::uint64_t lost = 0; // events
 };
 
 // Why the run does not count, in a sentence; nothing if it does.

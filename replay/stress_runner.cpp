@@ -282,6 +282,10 @@ private:
 		conditions.asked = run_.load.asked;
 		conditions.failed = run_.load.failed;
 		conditions.first_failure = run_.load.first_failure;
+		conditions.needs_loss = plan_.needs_loss && observer_;
+		if (run_.events)
+			for (const auto &[stage, count] : run_.events->lost)
+				conditions.lost += count;
 		run_.excluded = why_excluded(conditions);
 		return {};
 	}

@@ -15,10 +15,10 @@ constexpr unsigned stay_ms = 120'000;
 constexpr std::uint32_t small_buffer = 16'384, smallest_buffer = 4096, large_buffer = 8u << 20;
 
 stress_plan plan(std::string_view name, const stress_load &load, std::vector<load_step> steps,
-		 std::vector<action> actions = {})
+		 std::vector<action> actions = {}, bool needs_loss = false)
 {
 	std::erase_if(steps, [](const load_step &each) { return each.connections == 0; });
-	return {std::string{name}, load, std::move(steps), std::move(actions)};
+	return {std::string{name}, load, std::move(steps), std::move(actions), needs_loss};
 }
 
 std::vector<stress_plan> steady(const stress_load &load)
@@ -69,7 +69,7 @@ std::vector<stress_plan> overrun(const stress_load &asked)
 	load.rate = full_rate;
 	load.buffer_bytes = std::min(load.buffer_bytes, small_buffer);
 	return {plan("overrun", load, {{load.connections, load.rate}},
-		     {action::await_open, action::await_paths, action::close_all})};
+		     {action::await_open, action::await_paths, action::close_all}, true)};
 }
 
 std::vector<stress_plan> contention(const stress_load &asked)

@@ -45,6 +45,7 @@ struct stress_plan {
 	stress_load load;
 	std::vector<load_step> steps;
 	std::vector<action> actions; // none: each connection is held for its time
+	bool needs_loss = false; // it is about what follows an overrun
 };
 
 struct scenario {

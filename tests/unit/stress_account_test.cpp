@@ -110,6 +110,10 @@ TEST(stress_run, counts_unless_something_was_wrong_with_it)
 	EXPECT_NE(excluded([](auto &c) { c.failed = 11, c.first_failure = "no route"; }).find("no route"),
 		  std::string::npos);
 
+	EXPECT_NE(excluded([](auto &c) { c.at_full_rate = true, c.needs_loss = true; }).find("no overrun"),
+		  std::string::npos);
+	EXPECT_EQ(excluded([](auto &c) { c.needs_loss = true, c.lost = 1; }), "");
+
 	EXPECT_EQ(excluded([](auto &c) { c.failed = 10; }), "") << "one in a hundred";
 	EXPECT_EQ(excluded([](auto &c) { c.at_full_rate = true, c.opening_seconds = 5, c.late_p99_ms = 900; }), "")
 		<< "there was no rate to keep";
