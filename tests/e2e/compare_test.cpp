@@ -22,7 +22,9 @@ protected:
 		ASSERT_NE(mkdtemp(made.data()), nullptr);
 		folder_ = made;
 		const auto before = named_namespaces();
-		done_ = process{{program(), "compare", "--quick", "--only", "replay", "-o", "new/results", "-j"}, folder_}.wait();
+		done_ = process{{program(), "compare", "--quick", "--only", "replay", "-o", "new/results", "-j"},
+				folder_}
+				.wait();
 		EXPECT_EQ(named_namespaces(), before);
 		expect_no_orphans();
 		results_ = json::parse(done_.out, nullptr, false);
@@ -132,6 +134,26 @@ TEST_F(comparison, its_traces_are_dissected_by_tshark)
 		EXPECT_EQ(malformed_frames(entry.path()), "") << entry.path();
 	}
 	EXPECT_GE(traces, 2u);
+}
+
+using comparison_without = command;
+
+TEST_F(comparison_without, mptcpd_says_that_it_is_left_out_and_why)
+{
+	const manner without{.as_nobody = false, .out = "", .mounts = "mount --bind /dev/null /usr/libexec/mptcpd"};
+	const json results = json::parse(succeed({"compare", "--quick", "--only", "replay", "-o", "new", "-j"},
+						 without),
+					 nullptr, false);
+	ASSERT_TRUE(results.is_object());
+	EXPECT_EQ(results.at("complete"), true);
+	std::map<std::string, std::string> reasons;
+	for (const json &each : results.at("left_out"))
+		reasons[each.at("backend")] = each.at("reason");
+	for (const char *backend : {"mptcpd-stock", "mptcpd"})
+		EXPECT_NE(reasons[backend].find("apt-get install mptcpd"), std::string::npos)
+			<< backend << ": " << reasons[backend];
+	for (const json &run : results.at("replay"))
+		EXPECT_FALSE(run.at("backend").get<std::string>().starts_with("mptcpd"));
 }
 
 using stopped_comparison = command;
