@@ -1,304 +1,42 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
-// Peers that announce without end, refuse every join, take joins and drop them, or flap: the daemon stays small, sends a
-// bounded number of commands, says so in its status, and is there when the peer comes to its senses.
-#include <cstdlib>
-#include <iostream>
-
+// The daemon and peers that mean it no good.
 #include <gtest/gtest.h>
-#include <poll.h>
 
-#include "pm-core/address.hpp"
-#include "pm-netlink/commander.hpp"
-#include "pm-netlink/pacing.hpp"
-#include "tests/support/scene.hpp"
+#include "tests/support/hostile_checks.hpp"
 
 namespace {
 
-using namespace pm;
 using namespace pm::test;
-using namespace std::chrono_literals;
-using clock = std::chrono::steady_clock;
-using netlink::commander;
-using netlink::event_source;
-using replay::lab;
 
-// A connection is held once it has caused more than pacer::most_commands_per_second; what the last event caused comes on top.
-constexpr double most_a_second = netlink::pacer::most_commands_per_second + PM_MAX_COMMANDS;
+class daemon_hostile_announcer : public testing::TestWithParam<bool> {};
 
-double seconds_since(clock::time_point then) { return std::chrono::duration<double>(clock::now() - then).count(); }
-
-const paths one{{from_to(0, 0), 1}}, both{{from_to(0, 0), 1}, {from_to(1, 0), 1}};
-
-// A server whose path manager is the test.
-class hostile_server {
-public:
-	explicit hostile_server(scene &s)
-		: commands_(must(in_namespace(s.world.server, [] { return commander::open(); }))),
-		  events_(must(in_namespace(s.world.server, [] { return event_source::open({}); })))
-	{
-		must(in_namespace(s.world.client, [&]() -> expected<void> {
-			heard_.emplace("AddAddr");
-			unheard_.emplace("RmAddr");
-			return {};
-		}));
-	}
-
-	// Yields whether the client has heard of it.
-	bool announce(std::uint32_t token, const pm_addr &address, std::uint8_t id)
-	{
-		pm_command command{};
-		command.type = PM_ANNOUNCE;
-		command.token = token;
-		command.local = address;
-		command.local_id = id;
-		return tell(command, *heard_);
-	}
-	bool withdraw(std::uint32_t token, std::uint8_t id)
-	{
-		pm_command command{};
-		command.type = PM_WITHDRAW;
-		command.token = token;
-		command.local_id = id;
-		return tell(command, *unheard_);
-	}
-	// Closes whatever has joined. Yields how many those were.
-	unsigned close_what_joined()
-	{
-		unsigned closed = 0;
-		must(events_.drain([&](const pm_event &event) {
-			if (event.type != PM_SUB_ESTABLISHED)
-				return;
-			pm_command command{};
-			command.type = PM_CLOSE_SUBFLOW;
-			command.token = event.token;
-			command.local = event.local;
-			command.remote = event.remote;
-			command.local_port = event.local_port;
-			command.remote_port = event.remote_port;
-			commands_.queue(command);
-			++closed;
-		}));
-		while (commands_.queued() > 0)
-			must(commands_.exchange([](const netlink::command_answer &) {}));
-		return closed;
-	}
-	void wait_for_events(int ms)
-	{
-		pollfd ready{events_.fd(), POLLIN, 0};
-		poll(&ready, 1, ms);
-	}
-
-private:
-	bool tell(const pm_command &command, const netlink::mib &counter)
-	{
-		const std::uint64_t before = counter.read().value_or(0);
-		commands_.queue(command);
-		int error = 0;
-		must(commands_.exchange([&](const netlink::command_answer &answer) { error = answer.error; }));
-		return error == 0 && await(5, [&] { return counter.read().value_or(0) > before; });
-	}
-
-	commander commands_;
-	event_source events_;
-	std::optional<netlink::mib> heard_, unheard_;
-};
-
-std::uint32_t first_token(path_reader &reader) { return reader.list().connections.at(0).token; }
-
-void run_in(const netns &where, const std::string &command)
-{
-	must(in_namespace(where, [&]() -> expected<void> {
-		return std::system(command.c_str()) == 0 ? expected<void>{} : fail("failed: " + command);
-	}));
-}
-
-// The limit of the kernel's own path manager.
-void let_the_kernel_take_subflows(const netns &where, unsigned number)
-{
-	run_in(where, "ip mptcp limits set subflow " + std::to_string(number));
-}
-
-// What a while of hostility has cost the daemon.
-class cost {
-public:
-	cost(daemon_process &daemon, std::size_t connections)
-		: daemon_(daemon), connections_(connections), memory_(daemon.memory_kib()), commands_(sent())
-	{
-	}
-	~cost()
-	{
-		const double seconds = seconds_since(begun_);
-		const std::uint64_t commands = sent() - commands_, memory = daemon_.memory_kib();
-		const auto status = daemon_.status();
-		EXPECT_LE(static_cast<double>(commands),
-			  (seconds + 1) * most_a_second * static_cast<double>(connections_));
-		EXPECT_LE(memory, memory_ + 1024) << "KiB, " << memory_ << " before";
-		std::cout << "in " << seconds << " s " << commands << " commands; resident: " << memory_ << ", then "
-			  << memory << " KiB; holds " << status.at("holds") << ", retries " << status.at("retries")
-			  << ", handled " << status.at("handled") << '\n';
-	}
-
-private:
-	std::uint64_t sent() const { return daemon_.figure("/commands/sent"); }
-
-	daemon_process &daemon_;
-	std::size_t connections_;
-	clock::time_point begun_ = clock::now();
-	std::uint64_t memory_, commands_;
-};
-
-class daemon_hostile : public testing::Test {
-protected:
-	scene s;
-};
-
-class daemon_hostile_announcer : public daemon_hostile, public testing::WithParamInterface<bool> {};
-
-// To addresses that cannot be reached, or, what lasts longer, never answer.
 TEST_P(daemon_hostile_announcer, of_1000_addresses_costs_little_and_harms_nobody_else)
 {
-	if (GetParam())
-		run_in(s.world.client, "ip route add 10.100.0.0/16 via 10.0.2.2");
-	hostile_server server(s);
-	daemon_process &daemon = s.manage({"fullmesh"});
-	s.connections.open(1);
-	s.expect_paths(both);
-	const std::uint32_t token = first_token(s.server);
-	{
-		const cost measured(daemon, 1);
-		for (unsigned i = 0; i < 1000; ++i) {
-			const auto id = static_cast<std::uint8_t>(1 + i % 255);
-			if (i >= 255) {
-				ASSERT_TRUE(server.withdraw(token, id)) << i;
-			}
-			const pm_addr address = ipv4(10, 100, static_cast<u8>(i / 250), static_cast<u8>(1 + i % 250));
-			ASSERT_TRUE(server.announce(token, address, id)) << i;
-		}
-		EXPECT_TRUE(await(scene::patience, [&] { return daemon.figure("/announcements/heard") >= 1000; }));
-	}
-	EXPECT_GT(daemon.figure("/handled/full_remotes"), 0u);
-	if (!GetParam()) {
-		EXPECT_TRUE(await(scene::patience, [&] { return daemon.figure("/handled/exhausted") > 0; }));
-	}
-	s.connections.open(1);
-	s.expect_paths(both);
+	expect_1000_addresses_to_cost_little(means::daemon, GetParam());
 }
 
 INSTANTIATE_TEST_SUITE_P(live, daemon_hostile_announcer, testing::Bool(), [](const auto &given) {
 	return std::string(given.param ? "that_never_answer" : "that_cannot_be_reached");
 });
 
-// Where commands fail at once, so that there are very many of them.
-TEST_F(daemon_hostile, server_that_announces_and_withdraws_all_the_time_is_held_and_served_in_the_end)
+TEST(daemon_hostile, server_that_announces_and_withdraws_all_the_time_is_held_and_served_in_the_end)
 {
-	run_in(s.world.client, "ip route add unreachable 10.100.0.0/16");
-	hostile_server server(s);
-	daemon_process &daemon = s.manage({"fullmesh"});
-	s.connections.open(1);
-	s.expect_paths(both);
-	const std::uint32_t token = first_token(s.server);
-	{
-		const cost measured(daemon, 1);
-		const auto begun = clock::now();
-		for (unsigned i = 0; seconds_since(begun) < 4; ++i) {
-			const pm_addr address = ipv4(10, 100, static_cast<u8>(i / 250), static_cast<u8>(1 + i % 250));
-			const auto id = static_cast<std::uint8_t>(1 + i % 200);
-			ASSERT_TRUE(server.announce(token, address, id));
-			ASSERT_TRUE(server.withdraw(token, id));
-		}
-	}
-	EXPECT_GT(daemon.figure("/holds"), 0u);
-	ASSERT_TRUE(server.announce(token, lab::server_address(1, false), 250));
-	std::cout << "served " << s.expect_paths(all_pairs(2)) << " s after it is honest\n";
+	expect_a_peer_that_announces_all_the_time_to_be_held(means::daemon);
 }
 
-// Not by the userspace path manager, which takes every join while anybody listens to events, wherever.
-class daemon_refused : public daemon_hostile {
-protected:
-	static constexpr std::size_t connections = 50;
-
-	void SetUp() override
-	{
-		must(s.world.server.set_sysctl("net.mptcp.pm_type", "0"));
-		must(s.world.client.set_sysctl("net.mptcp.pm_type", "1"));
-	}
-	// The kernel refuses a join with a RST once it is complete: the client has seen it established. All the same, each
-	// retry comes later than the one before: the third of them 1 + 2 + 4 seconds after the first attempt.
-	void expect_to_be_asked_seldom(daemon_process &daemon)
-	{
-		const cost measured(daemon, connections);
-		const auto begun = clock::now();
-		EXPECT_TRUE(await(scene::patience, [&] { return daemon.figure("/retries/done") >= 3 * connections; }));
-		EXPECT_GE(seconds_since(begun), 6) << "until each has been tried three times more";
-		EXPECT_LE(s.joins_asked_for(), 4 * PM_MAX_CLOSURES * connections);
-		EXPECT_GE(daemon.figure("/handled/exhausted"), connections);
-	}
-};
-
-TEST_F(daemon_refused, every_join_asks_seldom)
+TEST(daemon_hostile, server_that_takes_joins_and_drops_them_is_not_fed_without_end)
 {
-	let_the_kernel_take_subflows(s.world.server, 0);
-	daemon_process &daemon = s.manage({"fullmesh"});
-	s.connections.open(connections);
-	expect_to_be_asked_seldom(daemon);
-	let_the_kernel_take_subflows(s.world.server, 8); // which is for new connections
-	s.connections.close(connections);
-	s.connections.open(connections);
-	s.expect_paths(both);
+	expect_dropped_joins_not_to_be_replaced_without_end(means::daemon);
 }
 
-TEST_F(daemon_refused, every_join_for_a_while_joins_when_it_may)
+TEST(daemon_refused, every_join_asks_seldom) { expect_refused_joins_to_be_asked_for_seldom(means::daemon); }
+
+TEST(daemon_refused, beyond_2_joins_asks_seldom_and_keeps_those)
 {
-	let_the_kernel_take_subflows(s.world.server, 8); // what a connection begins with
-	s.connections.open(connections);
-	let_the_kernel_take_subflows(s.world.server, 0);
-	daemon_process &daemon = s.manage({"fullmesh"});
-	EXPECT_TRUE(await(scene::patience, [&] { return daemon.figure("/retries/done") >= connections; }));
-	s.expect_paths(one);
-	let_the_kernel_take_subflows(s.world.server, 8);
-	std::cout << "joined " << s.expect_paths(both) << " s after the server takes joins\n";
-	s.expect_paths_to_stay(both, daemon);
+	expect_what_every_server_takes_to_be_kept(means::daemon);
 }
 
-// What every Linux server does that nobody has configured: 2 subflows beside the initial one.
-TEST(daemon_refused_beyond_2, joins_asks_seldom_and_keeps_those)
-{
-	constexpr std::size_t connections = 10;
-	scene s(4);
-	must(s.world.server.set_sysctl("net.mptcp.pm_type", "0"));
-	daemon_process &daemon = s.manage({"fullmesh"});
-	s.connections.open(connections);
-	const cost measured(daemon, connections);
-	const auto begun = clock::now();
-	EXPECT_TRUE(await(scene::patience, [&] { return daemon.figure("/retries/done") >= 3 * connections; }));
-	EXPECT_GE(seconds_since(begun), 6) << "until each has been tried three times more";
-	std::cout << "asked for " << s.joins_asked_for() << " joins in " << seconds_since(begun) << " s\n";
-	EXPECT_EQ(s.server.by_connection().size(), connections);
-	for (const auto &[token, has] : s.server.by_connection())
-		EXPECT_EQ(count(has), 3u);
-}
-
-TEST_F(daemon_hostile, server_that_takes_joins_and_drops_them_is_not_fed_without_end)
-{
-	constexpr std::size_t connections = 10;
-	hostile_server server(s);
-	daemon_process &daemon = s.manage({"fullmesh"});
-	s.connections.open(connections, socket_kind::ipv6);
-	unsigned dropped = 0;
-	{
-		const cost measured(daemon, connections);
-		for (const auto begun = clock::now(); seconds_since(begun) < 5;) {
-			server.wait_for_events(20);
-			dropped += server.close_what_joined();
-		}
-	}
-	std::cout << "it has dropped " << dropped << '\n';
-	EXPECT_GE(dropped, connections * PM_MAX_CLOSURES);
-	EXPECT_GT(daemon.figure("/handled/exhausted"), 0u);
-	EXPECT_GT(daemon.figure("/retries/done"), 0u);
-	const paths expected{{from_to(0, 0, true), 1}, {from_to(1, 0, true), 1}};
-	std::cout << "joined " << s.expect_paths(expected) << " s after the server keeps joins\n";
-}
+TEST(daemon_refused, every_join_for_a_while_joins_when_it_may) { expect_joins_refused_for_a_while_to_come_about(); }
 
 } // namespace

@@ -35,7 +35,8 @@ constexpr int commands = 3, answers = 4;
 	dup2(out, answers);
 	const std::string folder = "--user-data-dir=" + profile;
 	execlp("chromium", "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-	       "--no-first-run", "--hide-scrollbars", "--disable-background-networking", "--remote-debugging-pipe", folder.c_str(), nullptr);
+	       "--no-first-run", "--hide-scrollbars", "--disable-background-networking", "--remote-debugging-pipe",
+	       folder.c_str(), nullptr);
 	_exit(127);
 }
 

@@ -12,6 +12,18 @@ public:
 	explicit by_daemon(daemon_process &process) : process_(process) {}
 	std::uint64_t commands() const override { return process_.figure("/commands/sent"); }
 	std::uint64_t connections() const override { return process_.figure("/connections/open"); }
+	std::uint64_t memory_kib() const override { return process_.memory_kib(); }
+	std::uint64_t times(happening what) const override
+	{
+		switch (what) {
+		case happening::announcement: return process_.figure("/announcements/heard");
+		case happening::no_room_for_announcement: return process_.figure("/handled/full_remotes");
+		case happening::pair_exhausted: return process_.figure("/handled/exhausted");
+		case happening::hold: return process_.figure("/holds");
+		case happening::retry: break;
+		}
+		return process_.figure("/retries/done");
+	}
 	void look_again() override { process_.resync(); }
 	std::string troubles() const override
 	{
@@ -37,6 +49,18 @@ public:
 		return sum;
 	}
 	std::uint64_t connections() const override { return attached_.figure("/connections/open"); }
+	std::uint64_t memory_kib() const override { return 0; }
+	std::uint64_t times(happening what) const override
+	{
+		switch (what) {
+		case happening::announcement: return attached_.figure("/events/add_addr_received");
+		case happening::no_room_for_announcement: return attached_.figure("/no_room/remote_address");
+		case happening::pair_exhausted: return attached_.figure("/exhausted_pairs");
+		case happening::hold: return attached_.figure("/holds");
+		case happening::retry: break;
+		}
+		return attached_.figure("/retries");
+	}
 	// Nothing makes it, and nothing has to: it looks at what there is whenever it looks.
 	void look_again() override { std::this_thread::sleep_for(std::chrono::milliseconds(300)); }
 	std::string troubles() const override

@@ -13,12 +13,17 @@ namespace pm::test {
 
 enum class means { daemon, attachment };
 
+// What who is in charge counts.
+enum class happening { announcement, no_room_for_announcement, pair_exhausted, hold, retry };
+
 class charge {
 public:
 	virtual ~charge() = default;
 	[[nodiscard]] virtual std::uint64_t commands() const = 0; // sent to the kernel so far
 	[[nodiscard]] virtual std::string troubles() const = 0; // what was lost or refused; empty: nothing
 	[[nodiscard]] virtual std::uint64_t connections() const = 0; // that it manages
+	[[nodiscard]] virtual std::uint64_t times(happening what) const = 0;
+	[[nodiscard]] virtual std::uint64_t memory_kib() const = 0; // of its process; 0: it has none
 	virtual void look_again() = 0; // at all connections, as far as it can be made to
 };
 

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+//
+// A policy attached in the kernel under load: it hears of every connection, leaves none without its paths, and leaves nothing
+// behind. PATHLAB_CONNECTIONS says how many short connections (1,000,000 for the real thing, which takes an hour under
+// emulation), PATHLAB_ROUNDS how often things are attached and taken off.
+#include <atomic>
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <thread>
+
+#include <bpf/bpf.h>
+#include <gtest/gtest.h>
+
+#include "pm-bpf/attachment.hpp"
+#include "replay/load.hpp"
+#include "tests/support/attachment.hpp"
+#include "tests/support/scene.hpp"
+
+namespace {
+
+using namespace pm;
+using namespace pm::test;
+using replay::run_load;
+
+std::uint64_t from_environment(const char *name, std::uint64_t otherwise)
+{
+	const char *text = std::getenv(name);
+	const std::uint64_t number = text ? std::strtoull(text, nullptr, 10) : 0;
+	return number ? number : otherwise;
+}
+
+unsigned number_of(int (*next)(__u32, __u32 *))
+{
+	unsigned number = 0;
+	for (__u32 id = 0; next(id, &id) == 0;)
+		++number;
+	return number;
+}
+
+struct in_the_kernel {
+	unsigned programs = number_of(bpf_prog_get_next_id), maps = number_of(bpf_map_get_next_id),
+		 links = number_of(bpf_link_get_next_id);
+	bool operator==(const in_the_kernel &) const = default;
+	friend void PrintTo(const in_the_kernel &it, std::ostream *out)
+	{
+		*out << it.programs << " programs, " << it.maps << " maps, " << it.links << " links";
+	}
+};
+
+// What is freed is freed later.
+void expect_to_be_left(const in_the_kernel &before)
+{
+	EXPECT_TRUE(await(scene::patience, [&] { return in_the_kernel{} == before; }))
+		<< testing::PrintToString(before) << " before, now " << testing::PrintToString(in_the_kernel{});
+}
+
+std::uint64_t unreclaimable_kib()
+{
+	std::ifstream file{"/proc/meminfo"};
+	for (std::string word; file >> word;)
+		if (std::uint64_t kib = 0; word == "SUnreclaim:" && file >> kib)
+			return kib;
+	return 0;
+}
+
+void expect_nothing_put_off(const attachment &attached)
+{
+	const auto status = attached.status();
+	EXPECT_EQ(status.at("looks").at("put_off_busy"), 0) << status;
+	EXPECT_EQ(status.at("looks").at("put_off_memory"), 0);
+	for (const auto &[what, count] : status.at("no_room").items())
+		EXPECT_EQ(count, 0) << what;
+}
+
+// Each is answered by the peer, which the server's kernel waits for before the next.
+void expect_every_announcement_heard(const attachment &by, const attachment &from, std::uint64_t number)
+{
+	EXPECT_TRUE(await(60, [&] { return by.figure("/events/add_addr_received") >= number; }))
+		<< by.figure("/events/add_addr_received");
+	EXPECT_EQ(by.figure("/events/add_addr_received"), from.figure("/commands/announce"));
+	EXPECT_EQ(by.figure("/no_room/remote_address"), 0u);
+}
+
+TEST(attached_load, of_very_many_short_connections_loses_no_event_and_leaves_nothing)
+{
+	const std::uint64_t asked = from_environment("PATHLAB_CONNECTIONS", 10'000), at_once = 2'500;
+	scene s;
+	const in_the_kernel before;
+	{
+		const attachment client(s.world.client, {"fullmesh"}), server(s.world.server, {"announce"});
+		std::uint64_t made = 0, joins = 0, memory = 0;
+		const auto begun = std::chrono::steady_clock::now();
+		while (made < asked && !HasFailure()) {
+			const auto report = must(run_load(s.world, {.connections = std::min(at_once, asked - made),
+								    .rate = replay::full_rate,
+								    .hold_ms = 20,
+								    .patience_ms = 60'000}));
+			EXPECT_EQ(report.failed, 0u) << report.first_failure;
+			made += report.made;
+			for (const replay::made_connection &each : report.connections)
+				joins += each.subflows;
+			for (const attachment *each : {&client, &server})
+				EXPECT_TRUE(
+					await(scene::patience, [&] { return each->figure("/connections/open") == 0; }))
+					<< each->figure("/connections/open") << " connections are still there";
+			if (!memory)
+				memory = unreclaimable_kib();
+		}
+		const std::uint64_t at_the_end = unreclaimable_kib();
+		const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+		std::cout
+			<< made << " connections in " << seconds << " s with " << joins
+			<< " further subflows while they lasted; memory that the kernel cannot reclaim after the first "
+			<< at_once << ": " << memory << " KiB, at the end: " << at_the_end << " KiB\n";
+		for (const attachment *each : {&client, &server}) {
+			for (const char *event : {"/events/created", "/events/established", "/events/closed"})
+				EXPECT_EQ(each->figure(event), made) << event;
+			expect_nothing_put_off(*each);
+		}
+		EXPECT_GT(joins, 0u);
+		EXPECT_LE(at_the_end, memory + memory / 5);
+	}
+	expect_to_be_left(before);
+}
+
+TEST(attached_load, of_many_at_once_beside_busy_threads_leaves_none_without_its_paths)
+{
+	constexpr std::size_t connections = 1000;
+	scene s(3);
+	const attachment client(s.world.client, {"fullmesh"}), server(s.world.server, {"announce"});
+	std::atomic<bool> enough = false;
+	std::vector<std::thread> busy;
+	for (unsigned i = 0; i < 4; ++i)
+		busy.emplace_back([&] {
+			while (!enough)
+				;
+		});
+	s.connections.open(connections);
+	s.expect_paths(all_pairs(3), 120);
+	enough = true;
+	for (std::thread &each : busy)
+		each.join();
+	expect_every_announcement_heard(client, server, 2 * connections);
+	expect_nothing_put_off(client);
+	expect_nothing_put_off(server);
+}
+
+// Where the kernel's own path manager counts AddAddrDrop if it is still busy with the one before.
+TEST(attached_load, of_bursts_of_announcements_uses_every_one)
+{
+	constexpr unsigned number_of_paths = 4;
+	constexpr std::size_t connections = 200;
+	scene s(number_of_paths);
+	std::optional<netlink::mib> dropped;
+	must(in_namespace(s.world.client, [&]() -> expected<void> {
+		dropped.emplace("AddAddrDrop");
+		return {};
+	}));
+	const attachment client(s.world.client, {"single-per-interface"}), server(s.world.server, {"announce"});
+	s.connections.open(connections);
+	expect_every_announcement_heard(client, server, (number_of_paths - 1) * connections);
+	EXPECT_EQ(dropped->read().value_or(0), 0u);
+}
+
+// Attached, replaced, detached and left behind by a namespace that goes, again and again, while connections come and go.
+TEST(attached_load, survives_all_that_is_attached_replaced_detached_and_deleted_meanwhile)
+{
+	const std::uint64_t rounds = from_environment("PATHLAB_ROUNDS", 4);
+	const in_the_kernel before;
+	{
+		scene s;
+		std::atomic<bool> enough = false;
+		std::uint64_t made = 0, failed = 0;
+		std::string why;
+		std::thread load([&] {
+			while (!enough) {
+				const auto report = run_load(s.world, {.connections = 200,
+								       .rate = 200,
+								       .hold_ms = 100,
+								       .patience_ms = 60'000});
+				made += report ? report->made : 0;
+				failed += report ? report->failed : 1;
+				why += report ? report->first_failure : report.error().text;
+			}
+		});
+		const auto expect_done = [&](const netns &where, const words &arguments) {
+			const said answer = pathlab(where, arguments);
+			EXPECT_EQ(answer.status, 0) << answer.err;
+		};
+		for (std::uint64_t i = 0; i < rounds && !HasFailure(); ++i) {
+			expect_done(s.world.client, {"attach", "fullmesh", "--name", "first"});
+			expect_done(s.world.server, {"attach", "announce", "--allow", "0.0.0.0/0", "--allow", "::/0"});
+			EXPECT_EQ(std::system("ip netns add going"), 0);
+			expect_done(s.world.client, {"attach", "fullmesh", "-n", "going", "--name", "third"});
+			expect_done(s.world.client, {"attach", "ndiffports", "--replace", "--name", "second"});
+			EXPECT_EQ(std::system("ip netns delete going"), 0);
+			expect_done(s.world.client, {"attach", "backup", "--set", "backup-interface=lo", "--replace",
+						     "--name", "second"});
+			expect_done(s.world.client, {"detach", "second"});
+			expect_done(s.world.server, {"detach", "announce"});
+			expect_done(s.world.client, {"detach", "third"});
+		}
+		enough = true;
+		load.join();
+		EXPECT_EQ(failed, 0u) << why;
+		std::cout << rounds << " rounds beside " << made << " connections\n";
+	}
+	expect_to_be_left(before);
+	EXPECT_EQ(must(read_sysctl("net.mptcp.available_path_managers")), "kernel userspace");
+}
+
+} // namespace
