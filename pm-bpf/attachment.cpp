@@ -8,12 +8,11 @@
 #include <ctime>
 #include <thread>
 
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
 
+#include "pm-bpf/attachment_kept.hpp"
 #include "pm-bpf/kernel_series.hpp"
 #include "pm-bpf/netns_handle.hpp"
 #include "pm-netlink/tenure.hpp"
@@ -21,8 +20,6 @@
 namespace pm::bpf {
 
 namespace {
-
-constexpr u32 zero = 0;
 
 std::string place_of(const std::string &netns_name)
 {
@@ -35,130 +32,6 @@ std::uint64_t real_time_ns()
 	timespec now{};
 	clock_gettime(CLOCK_REALTIME, &now);
 	return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
-}
-
-std::optional<pm_attachment> read_meta(const descriptor &map)
-{
-	pm_attachment meta{};
-	bpf_map_info info{};
-	u32 size = sizeof info;
-	if (!map || bpf_map_get_info_by_fd(map.get(), &info, &size) != 0 || info.value_size != sizeof meta ||
-	    bpf_map_lookup_elem(map.get(), &zero, &meta) != 0 || meta.version != PM_ATTACHED_VERSION)
-		return std::nullopt;
-	return meta;
-}
-
-expected<void> write_meta(int map, const pm_attachment &meta)
-{
-	if (bpf_map_update_elem(map, &zero, &meta, BPF_ANY) != 0)
-		return fail_errno("cannot write the description of the attachment into its BPF map");
-	return {};
-}
-
-// The table of callbacks that a link has now.
-u32 table_of(const descriptor &link)
-{
-	bpf_link_info info{};
-	u32 size = sizeof info;
-	return link && bpf_link_get_info_by_fd(link.get(), &info, &size) == 0 ? info.struct_ops.map_id : 0;
-}
-
-pm_counters read_counters(const descriptor &map)
-{
-	constexpr std::size_t words = sizeof(pm_counters) / sizeof(pm_u64);
-	static_assert(sizeof(pm_counters) % sizeof(pm_u64) == 0, "they are added up word by word");
-	pm_counters sum{};
-	const int processors = libbpf_num_possible_cpus();
-	std::vector<pm_u64> all(words * static_cast<std::size_t>(std::max(processors, 1)));
-	bpf_map_info info{};
-	u32 size = sizeof info;
-	if (!map || processors < 1 || bpf_map_get_info_by_fd(map.get(), &info, &size) != 0 ||
-	    info.value_size != sizeof(pm_counters) || bpf_map_lookup_elem(map.get(), &zero, all.data()) != 0)
-		return sum;
-	auto *to = reinterpret_cast<pm_u64 *>(&sum);
-	for (std::size_t i = 0; i < all.size(); ++i)
-		to[i % words] += all[i];
-	return sum;
-}
-
-expected<std::string> path_manager_of(const netns &where) { return where.get_sysctl(path_manager_sysctl); }
-
-// Which of its states an attachment is in.
-expected<attached> look_at(const pin_folder &pins, const std::string &name)
-{
-	const auto meta = read_meta(pins.open_pin(name, "meta"));
-	if (!meta)
-		return fail(fmt::format("{} is not an attachment that this version of pathlab has made: `rm -r` it to "
-					"take its policy off",
-					pins.path_of(name)));
-	attached found;
-	found.what = *meta;
-	found.counted = read_counters(pins.open_pin(name, "counters"));
-	const auto where = find_netns(*meta);
-	if (!where)
-		return tl::unexpected(where.error());
-	if (!*where) {
-		found.state = attached::condition::netns_gone;
-		return found;
-	}
-	const auto now = path_manager_of(**where);
-	if (!now)
-		return tl::unexpected(now.error());
-	found.now = *now;
-	found.state = *now == name ? attached::condition::active : attached::condition::passed_over;
-	return found;
-}
-
-// Killed before or after the namespace was switched.
-void complete(const pin_folder &pins, const attached &found)
-{
-	if (found.what.complete)
-		return;
-	pm_attachment meta = found.what;
-	meta.complete = 1;
-	if (found.state == attached::condition::active)
-		(void)write_meta(pins.open_pin(meta.name, "meta").get(), meta);
-	else
-		(void)pins.remove(meta.name);
-}
-
-// Killed after the namespace was switched, and before what it was switched from was removed.
-void remove_replaced(const pin_folder &pins, const attached &found)
-{
-	const std::string name = found.what.replaces;
-	if (found.state != attached::condition::active || name.empty() || !pins.has(name))
-		return;
-	if (const auto old = look_at(pins, name);
-	    old && old->state == attached::condition::passed_over && is_netns_of(old->what, found.what))
-		(void)pins.remove(name);
-}
-
-// Whoever was killed amid attaching has left something that either is whole but for the last step, or nobody's.
-void mend(const pin_folder &pins)
-{
-	pins.sweep();
-	for (const std::string &name : pins.unfinished()) {
-		const auto meta = read_meta(pins.open_unfinished(name, "meta"));
-		const u32 table = table_of(pins.open_unfinished(name, "link"));
-		// One that was to replace another, and has done so in the kernel.
-		if (meta && table != 0 && table == meta->table && pins.has(name) && pins.finish(name))
-			continue;
-		pins.abandon(name);
-	}
-	for (const std::string &name : pins.names())
-		if (const auto found = look_at(pins, name)) {
-			complete(pins, *found);
-			remove_replaced(pins, *found);
-		}
-}
-
-std::optional<attached> attached_in(const pin_folder &pins, const pm_attachment &where)
-{
-	for (const std::string &name : pins.names())
-		if (auto found = look_at(pins, name);
-		    found && found->state == attached::condition::active && is_netns_of(found->what, where))
-			return std::move(*found);
-	return std::nullopt;
 }
 
 // pm-netlinkd holds a lock while it serves a namespace.
