@@ -27,21 +27,34 @@ COUNT_ONLY(listener_closed)
 SEC("struct_ops/closed")
 void BPF_PROG(pm_closed, struct mptcp_sock *msk) { COUNT(notified[PM_NOTIFIED_closed]); }
 
-/* Whether the namespace has an address besides the connection's own, of a family that its socket takes. */
+static __always_inline bool is_other(const struct pm_addr *listed, const struct pm_addr *own, bool only_ipv4)
+{
+	return (!only_ipv4 || is_ipv4(listed)) && !same_address(own, listed);
+}
+
+/*
+ * Whether the namespace has an address besides the connection's own, of a family that its socket takes. One that was
+ * known a moment ago will do: it costs a needless look if it is gone.
+ */
 static __always_inline bool has_other_local(struct mptcp_sock *msk)
 {
 	bool other = false, only_ipv4 = sock_of(msk)->__sk_common.skc_family == AF_INET;
+	struct pm_namespace *known = known_locals();
 	struct mptcp_pm_local *local;
 	struct pm_addr own, listed;
+	int i;
 
 	local_of(&own, sock_of(msk));
+	for (i = 0; known && i < PM_MAX_LOCALS; i++)
+		if ((known->present & (1 << i)) && is_other(&known->local[i], &own, only_ipv4))
+			return true;
 	bpf_for_each(mptcp_local_addr, local, msk)
 	{
 		from_info(&listed, &local->addr);
-		if ((only_ipv4 && !is_ipv4(&listed)) || same_address(&own, &listed))
-			continue;
-		other = true;
-		break;
+		if (is_other(&listed, &own, only_ipv4)) {
+			other = true;
+			break;
+		}
 	}
 	return other;
 }

@@ -73,6 +73,17 @@ struct {
 	__type(value, struct pm_address_filter);
 } pm_filter SEC(".maps");
 
+/*
+ * The namespace's addresses as the last look that found a change has listed them, so that a new connection need not list
+ * them one by one. Read and written without a lock: each look compares them with what there is.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, pm_u32);
+	__type(value, struct pm_namespace);
+} pm_known SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -127,6 +138,13 @@ static __always_inline bool is_open(struct mptcp_sock *msk)
 static __always_inline struct pm_remembered *remembered(struct mptcp_sock *msk, pm_u64 flags)
 {
 	return bpf_sk_storage_get(&pm_remember, (struct sock *)msk, 0, flags);
+}
+
+static __always_inline struct pm_namespace *known_locals(void)
+{
+	pm_u32 zero = 0;
+
+	return bpf_map_lookup_elem(&pm_known, &zero);
 }
 
 /* ---- addresses: ours have 16 bytes ---- */

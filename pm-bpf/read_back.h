@@ -168,11 +168,19 @@ static __noinline int recall_removed(struct pm_remembered *r, struct pm_look *lo
 /* The namespace's addresses: first what is gone, whose places may be needed, then what there is. */
 static __always_inline void read_locals(struct mptcp_sock *msk, struct pm_remembered *r, struct pm_look *look)
 {
+	struct pm_namespace *known = known_locals();
+
+	if (!r->locals.generation && known)
+		r->locals = *known;
 	compare_locals(msk, r, look);
+	if (!(r->locals.present & ~look->seen) && !look->unknown)
+		return;
 	if (r->locals.present & ~look->seen)
 		remove_unseen(r, look);
 	if (look->unknown)
 		add_unknown(msk, r, look);
+	if (known)
+		*known = r->locals;
 }
 
 /* ---- the connection ---- */
