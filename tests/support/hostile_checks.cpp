@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <iostream>
+#include <numeric>
 
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -37,8 +38,10 @@ public:
 		  events_(must(in_namespace(s.world.server, [] { return event_source::open({}); })))
 	{
 		must(in_namespace(s.world.client, [&]() -> expected<void> {
-			heard_.emplace("AddAddr");
-			unheard_.emplace("RmAddr");
+			heard_.emplace_back("AddAddr");
+			// The kernel drops one that comes while it is busy with the one before, but not without telling of it.
+			unheard_.emplace_back("RmAddr");
+			unheard_.emplace_back("RmAddrDrop");
 			return {};
 		}));
 	}
@@ -51,7 +54,7 @@ public:
 		command.token = token;
 		command.local = address;
 		command.local_id = id;
-		return tell(command, *heard_);
+		return tell(command, heard_);
 	}
 	bool withdraw(std::uint32_t token, std::uint8_t id)
 	{
@@ -59,7 +62,7 @@ public:
 		command.type = PM_WITHDRAW;
 		command.token = token;
 		command.local_id = id;
-		return tell(command, *unheard_);
+		return tell(command, unheard_);
 	}
 	// Closes whatever has joined. Yields how many those were.
 	unsigned close_what_joined()
@@ -89,18 +92,27 @@ public:
 	}
 
 private:
-	bool tell(const pm_command &command, const netlink::mib &counter)
+	using counters = std::vector<netlink::mib>;
+
+	static std::uint64_t sum(const counters &all)
 	{
-		const std::uint64_t before = counter.read().value_or(0);
+		return std::accumulate(all.begin(), all.end(), std::uint64_t{0},
+				       [](std::uint64_t so_far, const netlink::mib &each) {
+					       return so_far + each.read().value_or(0);
+				       });
+	}
+	bool tell(const pm_command &command, const counters &heard)
+	{
+		const std::uint64_t before = sum(heard);
 		commands_.queue(command);
 		int error = 0;
 		must(commands_.exchange([&](const netlink::command_answer &answer) { error = answer.error; }));
-		return error == 0 && await(5, [&] { return counter.read().value_or(0) > before; });
+		return error == 0 && await(5, [&] { return sum(heard) > before; });
 	}
 
 	commander commands_;
 	event_source events_;
-	std::optional<netlink::mib> heard_, unheard_;
+	counters heard_, unheard_;
 };
 
 std::uint32_t first_token(path_reader &reader) { return reader.list().connections.at(0).token; }
@@ -279,7 +291,10 @@ void expect_dropped_joins_not_to_be_replaced_without_end(means by)
 	unsigned dropped = 0;
 	{
 		const cost measured(*in_charge, connections);
-		for (const auto begun = clock::now(); seconds_since(begun) < 5;) {
+		const auto enough = [&](double seconds) {
+			return seconds > (dropped < connections * PM_MAX_CLOSURES ? scene::patience : 5);
+		};
+		for (const auto begun = clock::now(); !enough(seconds_since(begun));) {
 			server.wait_for_events(20);
 			dropped += server.close_what_joined();
 		}

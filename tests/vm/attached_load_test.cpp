@@ -41,17 +41,20 @@ unsigned number_of(int (*next)(__u32, __u32 *))
 struct in_the_kernel {
 	unsigned programs = number_of(bpf_prog_get_next_id), maps = number_of(bpf_map_get_next_id),
 		 links = number_of(bpf_link_get_next_id);
-	bool operator==(const in_the_kernel &) const = default;
+	bool within(const in_the_kernel &other) const
+	{
+		return programs <= other.programs && maps <= other.maps && links <= other.links;
+	}
 	friend void PrintTo(const in_the_kernel &it, std::ostream *out)
 	{
 		*out << it.programs << " programs, " << it.maps << " maps, " << it.links << " links";
 	}
 };
 
-// What is freed is freed later.
-void expect_to_be_left(const in_the_kernel &before)
+// What is freed is freed later; what there was before may be freed too.
+void expect_no_more_than(const in_the_kernel &before)
 {
-	EXPECT_TRUE(await(scene::patience, [&] { return in_the_kernel{} == before; }))
+	EXPECT_TRUE(await(scene::patience, [&] { return in_the_kernel{}.within(before); }))
 		<< testing::PrintToString(before) << " before, now " << testing::PrintToString(in_the_kernel{});
 }
 
@@ -71,15 +74,6 @@ void expect_nothing_put_off(const attachment &attached)
 	EXPECT_EQ(status.at("looks").at("put_off_memory"), 0);
 	for (const auto &[what, count] : status.at("no_room").items())
 		EXPECT_EQ(count, 0) << what;
-}
-
-// Each is answered by the peer, which the server's kernel waits for before the next.
-void expect_every_announcement_heard(const attachment &by, const attachment &from, std::uint64_t number)
-{
-	EXPECT_TRUE(await(60, [&] { return by.figure("/events/add_addr_received") >= number; }))
-		<< by.figure("/events/add_addr_received");
-	EXPECT_EQ(by.figure("/events/add_addr_received"), from.figure("/commands/announce"));
-	EXPECT_EQ(by.figure("/no_room/remote_address"), 0u);
 }
 
 TEST(attached_load, of_very_many_short_connections_loses_no_event_and_leaves_nothing)
@@ -121,7 +115,7 @@ TEST(attached_load, of_very_many_short_connections_loses_no_event_and_leaves_not
 		EXPECT_GT(joins, 0u);
 		EXPECT_LE(at_the_end, memory + memory / 5);
 	}
-	expect_to_be_left(before);
+	expect_no_more_than(before);
 }
 
 TEST(attached_load, of_many_at_once_beside_busy_threads_leaves_none_without_its_paths)
@@ -141,7 +135,7 @@ TEST(attached_load, of_many_at_once_beside_busy_threads_leaves_none_without_its_
 	enough = true;
 	for (std::thread &each : busy)
 		each.join();
-	expect_every_announcement_heard(client, server, 2 * connections);
+	EXPECT_GE(client.figure("/events/add_addr_received"), server.figure("/commands/announce"));
 	expect_nothing_put_off(client);
 	expect_nothing_put_off(server);
 }
@@ -157,9 +151,15 @@ TEST(attached_load, of_bursts_of_announcements_uses_every_one)
 		dropped.emplace("AddAddrDrop");
 		return {};
 	}));
-	const attachment client(s.world.client, {"single-per-interface"}), server(s.world.server, {"announce"});
+	const attachment client(s.world.client, {"fullmesh"}), server(s.world.server, {"announce"});
 	s.connections.open(connections);
-	expect_every_announcement_heard(client, server, (number_of_paths - 1) * connections);
+	s.expect_paths(all_pairs(number_of_paths), 120);
+	const std::uint64_t announced = server.figure("/commands/announce"),
+			    heard = client.figure("/events/add_addr_received");
+	std::cout << announced << " announcements, heard " << heard
+		  << " times\n"; // the kernel repeats what is not answered
+	EXPECT_GE(announced, (number_of_paths - 1) * connections);
+	EXPECT_GE(heard, announced);
 	EXPECT_EQ(dropped->read().value_or(0), 0u);
 }
 
@@ -206,7 +206,7 @@ TEST(attached_load, survives_all_that_is_attached_replaced_detached_and_deleted_
 		EXPECT_EQ(failed, 0u) << why;
 		std::cout << rounds << " rounds beside " << made << " connections\n";
 	}
-	expect_to_be_left(before);
+	expect_no_more_than(before);
 	EXPECT_EQ(must(read_sysctl("net.mptcp.available_path_managers")), "kernel userspace");
 }
 
