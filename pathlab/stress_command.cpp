@@ -161,12 +161,18 @@ expected<void> run(const options &asked, context &all)
 		}
 	// What could not be written into the file is on stdout, so that nothing is lost.
 	const bool lost = file && !kept;
-	fmt::print("{}", all.json || lost ? json.dump(2) + "\n" : stress_table(results));
-	if (!results.complete)
-		return fail(fmt::format("{}; {} the {} runs that were finished",
-					results.failure.empty() ? "interrupted" : results.failure,
+	if (all.json || lost)
+		fmt::print("{}\n", json.dump(2));
+	else if (!results.runs.empty())
+		fmt::print("{}", stress_table(results));
+	if (!results.complete) {
+		const std::string why = results.failure.empty() ? "interrupted" : results.failure;
+		if (results.runs.empty())
+			return fail(why);
+		return fail(fmt::format("{}; {} the {} runs that were finished", why,
 					lost || !file ? "standard output has" : file.path() + " has",
 					results.runs.size()));
+	}
 	if (!all.json && file)
 		fmt::print("{}: every run, with machine and versions\n", file.path());
 	return {};
