@@ -137,7 +137,7 @@ expected<void> measure_delays(job &work)
 		for (const manager which : {built_in, daemon}) {
 			work.tell(0.7 + 0.2 * i / repetitions, fmt::format("the second path's SYN, {}", names[which]));
 			auto ran = with_manager(which, [&](const replay::lab &lab, running_daemon *) -> expected<void> {
-				auto capture = replay::join_capture::start({"p0", "p1"});
+				auto capture = replay::join_capture::start(lab, 2);
 				if (!capture)
 					return tl::unexpected(capture.error());
 				const auto load = run_load(lab, short_connections(connections, 200, 50));

@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
+#include <linux/if_packet.h>
 #include <net/ethernet.h>
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
@@ -59,10 +60,8 @@ std::uint32_t join_token(const unsigned char *options, std::size_t length)
 
 } // namespace
 
-expected<join_capture> join_capture::start(const std::vector<std::string> &interfaces, unsigned every)
+expected<void> join_capture::listen(const std::vector<std::string> &interfaces, const std::string &wanted)
 {
-	join_capture made;
-	const std::string wanted = filter_text(every);
 	for (const std::string &name : interfaces) {
 		char why[PCAP_ERRBUF_SIZE] = "";
 		std::unique_ptr<pcap_t, closer> handle(pcap_create(name.c_str(), why));
@@ -73,13 +72,31 @@ expected<join_capture> join_capture::start(const std::vector<std::string> &inter
 		pcap_set_immediate_mode(handle.get(), 1);
 		pcap_set_tstamp_precision(handle.get(), PCAP_TSTAMP_PRECISION_NANO);
 		bpf_program filter{};
+		const int yes = 1;
 		const bool going = pcap_activate(handle.get()) >= 0 && pcap_setnonblock(handle.get(), 1, why) == 0 &&
 				   pcap_compile(handle.get(), &filter, wanted.c_str(), 1, PCAP_NETMASK_UNKNOWN) == 0 &&
 				   pcap_setfilter(handle.get(), &filter) == 0;
 		pcap_freecode(&filter);
 		if (!going)
 			return fail(fmt::format("cannot capture on {}: {}", name, pcap_geterr(handle.get())));
-		made.handles_.push_back(std::move(handle));
+		// What goes out would be copied before the filter sees it.
+		if (setsockopt(pcap_fileno(handle.get()), SOL_PACKET, PACKET_IGNORE_OUTGOING, &yes, sizeof yes) != 0)
+			return fail_errno(fmt::format("cannot capture only what comes in on {}", name));
+		handles_.push_back(std::move(handle));
+	}
+	return {};
+}
+
+expected<join_capture> join_capture::start(const lab &between, unsigned paths, unsigned every)
+{
+	join_capture made;
+	std::vector<std::string> links;
+	for (unsigned path = 0; path < paths; ++path)
+		links.push_back(fmt::format("p{}", path));
+	for (const netns *side : {&between.client, &between.server}) {
+		auto listening = in_namespace(*side, [&] { return made.listen(links, filter_text(every)); });
+		if (!listening)
+			return tl::unexpected(listening.error());
 	}
 	return made;
 }

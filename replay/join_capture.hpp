@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
 // How long a path manager takes to open a second path, seen on the wire: from the packet with which the server confirms a
-// connection (the client's ESTABLISHED event) to the first SYN with MP_JOIN that leaves the client. Over Ethernet.
+// connection (the client's ESTABLISHED event) to the first SYN with MP_JOIN, each when it arrives. Over Ethernet.
 #pragma once
 
 #include <cstdint>
@@ -19,10 +19,9 @@ namespace pm::replay {
 
 class join_capture {
 public:
-	// On these interfaces of the calling thread's network namespace, from now on. Of all connections, those are looked at
-	// whose client's port is a multiple of `every`, a power of two: each packet that is captured costs processor time.
-	[[nodiscard]] static expected<join_capture> start(const std::vector<std::string> &interfaces,
-							  unsigned every = 1);
+	// At both ends of a laboratory's first paths, from now on. Of all connections, those are looked at whose client's port
+	// is a multiple of `every`, a power of two: each packet that is captured costs processor time.
+	[[nodiscard]] static expected<join_capture> start(const lab &between, unsigned paths, unsigned every = 1);
 
 	// Reads what was captured so far, in nanoseconds for each connection that had a join; those without one are left out,
 	// and those that had the same port one after the other.
@@ -32,6 +31,7 @@ private:
 	struct closer {
 		void operator()(pcap_t *handle) const noexcept { pcap_close(handle); }
 	};
+	expected<void> listen(const std::vector<std::string> &interfaces, const std::string &wanted);
 	void look(std::uint64_t time_ns, const unsigned char *packet, std::size_t length);
 
 	std::vector<std::unique_ptr<pcap_t, closer>> handles_;

@@ -135,11 +135,8 @@ private:
 			if (auto begun = observer_->begin(); !begun)
 				return begun;
 		if (options_.probes && options_.backend->opens_paths) {
-			std::vector<std::string> links;
-			for (unsigned path = 0; path < plan_.load.paths; ++path)
-				links.push_back(fmt::format("p{}", path));
 			const auto every = std::bit_ceil((plan_.load.connections + most_captured - 1) / most_captured);
-			auto capture = join_capture::start(links, static_cast<unsigned>(every));
+			auto capture = join_capture::start(lab_, plan_.load.paths, static_cast<unsigned>(every));
 			if (!capture)
 				return tl::unexpected(capture.error());
 			capture_.emplace(std::move(*capture));
