@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
 // The path manager's events of a network namespace through a BPF ring buffer: see events.bpf.c. For comparison with netlink,
-// on kernels whose functions can be traced.
+// on kernels whose functions can be traced. Its `lost` may be too high: some events the kernel counts only together with
+// those of other namespaces.
 #pragma once
 
 #include <memory>

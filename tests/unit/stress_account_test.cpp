@@ -44,6 +44,11 @@ TEST(stress_account, is_whole_whatever_was_lost_where)
 		 events_told{.delivered = 80, .lost = 20, .by_ring = true},
 		 80,
 		 {{"ringbuf", 20}}},
+		{"through a ring that lost others' too",
+		 {100, 0, {}},
+		 events_told{.delivered = 80, .lost = 30, .by_ring = true},
+		 80,
+		 {{"ringbuf", 20}}},
 	};
 	for (const auto &each : cases) {
 		SCOPED_TRACE(each.what);
@@ -76,6 +81,7 @@ TEST(stress_account, says_what_does_not_close)
 		{"knows of no loss", {100, 90, {{10, 0}}}, events_told{.delivered = 90}},
 		{"refuses more than there were", {10, 10, {{}}}, events_told{.delivered = 10, .table_full = 11}},
 		{"the ring lost what it does not say", {100, 0, {}}, events_told{.delivered = 80, .by_ring = true}},
+		{"the ring had more than was sent", {100, 0, {}}, events_told{.delivered = 101, .by_ring = true}},
 	};
 	for (const auto &each : cases) {
 		const auto account = account_for(each.seen, each.told);
