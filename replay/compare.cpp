@@ -7,14 +7,13 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <sys/utsname.h>
-#include <unistd.h>
 
 #include "replay/compare_machine.hpp"
 #include "replay/compare_runs.hpp"
 #include "replay/compare_traces.hpp"
 #include "replay/interrupt.hpp"
 #include "replay/machine.hpp"
+#include "replay/output_folder.hpp"
 
 namespace pm::replay {
 
@@ -37,52 +36,6 @@ std::string name_of(const pacing &pace)
 		return fmt::format("own times x{:g}", own->speed);
 	return "full rate";
 }
-
-// The folder for the results. A comparison that fails before its first run has ended leaves nothing in it.
-class output_folder {
-public:
-	explicit output_folder(const std::string &path) : path_(path) {}
-	output_folder(const output_folder &) = delete;
-	~output_folder()
-	{
-		std::error_code ignored;
-		if (kept_)
-			return;
-		for (const std::string &file : files_)
-			fs::remove(file, ignored);
-		for (const fs::path &folder : made_)
-			fs::remove(folder, ignored); // unless something else is in it
-	}
-
-	expected<void> make()
-	{
-		std::error_code error;
-		for (fs::path folder = path_; !folder.empty() && !fs::exists(folder, error);
-		     folder = folder.parent_path())
-			made_.push_back(folder);
-		fs::create_directories(path_, error);
-		if (error || access(path_.c_str(), W_OK | X_OK) != 0)
-			return fail(fmt::format("cannot write into the output folder {}: {}", path_,
-						error ? error.message() : "no permission"));
-		return {};
-	}
-	// The path of a file that is about to be written; one of an earlier comparison is not this one's to remove.
-	std::string add(const std::string &name)
-	{
-		const std::string file = path_ + '/' + name;
-		std::error_code ignored;
-		if (!fs::exists(file, ignored))
-			files_.push_back(file);
-		return file;
-	}
-	void keep() { kept_ = true; }
-
-private:
-	std::string path_;
-	std::vector<std::string> files_;
-	std::vector<fs::path> made_;
-	bool kept_ = false;
-};
 
 std::string mode_of(extent how_much)
 {

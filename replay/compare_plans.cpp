@@ -32,8 +32,8 @@ std::vector<stress_plan> plans_for(extent how_much, bool in_machine)
 	add_plans(plans, "overrun", full_rate, few);
 	if (quick)
 		return plans;
-	for (const char *scenario : {"flash-crowd", "mobility"})
-		add_plans(plans, scenario, middle, few);
+	add_plans(plans, "flash-crowd", middle / 4, few); // whose peak is ten times that
+	add_plans(plans, "mobility", middle, few);
 	if (!in_machine || full)
 		for (const char *scenario : {"step", "announce", "contention", "buffer"})
 			add_plans(plans, scenario, middle, few);
