@@ -21,20 +21,31 @@ namespace {
 constexpr std::size_t packet_bytes = 160; // the headers, with all their options
 constexpr int buffer_bytes = 16 << 20;
 
-// SYNs of clients, and what the server sends behind its SYN/ACK to the ports that are looked at. pcap's words for TCP are
-// for IPv4 only.
-std::string filter_text(unsigned every)
+// pcap's words for TCP are for IPv4 only: `what` makes a filter from the place of a field in the header.
+template <class What>
+std::string in_both_families(What &&what)
 {
-	const auto of = [&](const std::string &family, const std::string &tcp) {
-		const auto field = [&](unsigned at, const char *size) {
-			return tcp == "tcp" ? fmt::format("tcp[{}{}]", at, size)
-					    : fmt::format("ip6[{}{}]", 40 + at, size);
-		};
-		return fmt::format("({} and (({} & 18 = 2 and {} = {}) or ({} & 2 = 0 and {} = {} and {} & {} = 0)))",
-				   family, field(13, ""), field(2, ":2"), load_port, field(13, ""), field(0, ":2"),
-				   load_port, field(2, ":2"), every - 1);
-	};
-	return of("ip and tcp", "tcp") + " or " + of("ip6 and ip6[6] = 6", "ip6");
+	return "(ip and tcp and (" +
+	       what([](unsigned at, const char *size) { return fmt::format("tcp[{}{}]", at, size); }) +
+	       ")) or (ip6 and ip6[6] = 6 and (" +
+	       what([](unsigned at, const char *size) { return fmt::format("ip6[{}{}]", 40 + at, size); }) + "))";
+}
+
+// What comes in at the client: behind its SYN/ACK, what the server sends to the ports that are looked at.
+std::string confirmations(unsigned every)
+{
+	return in_both_families([&](auto &&field) {
+		return fmt::format("{} & 2 = 0 and {} = {} and {} & {} = 0", field(13, ""), field(0, ":2"), load_port,
+				   field(2, ":2"), every - 1);
+	});
+}
+
+// What comes in at the server: the SYNs of clients.
+std::string requests()
+{
+	return in_both_families([](auto &&field) {
+		return fmt::format("{} & 18 = 2 and {} = {}", field(13, ""), field(2, ":2"), load_port);
+	});
 }
 
 std::uint32_t place_of(std::uint16_t port, bool ipv6) { return std::uint32_t{port} << 1 | ipv6; }
@@ -93,11 +104,11 @@ expected<join_capture> join_capture::start(const lab &between, unsigned paths, u
 	std::vector<std::string> links;
 	for (unsigned path = 0; path < paths; ++path)
 		links.push_back(fmt::format("p{}", path));
-	for (const netns *side : {&between.client, &between.server}) {
-		auto listening = in_namespace(*side, [&] { return made.listen(links, filter_text(every)); });
-		if (!listening)
-			return tl::unexpected(listening.error());
-	}
+	auto listening = in_namespace(between.client, [&] { return made.listen({"p0"}, confirmations(every)); });
+	if (listening)
+		listening = in_namespace(between.server, [&] { return made.listen(links, requests()); });
+	if (!listening)
+		return tl::unexpected(listening.error());
 	return made;
 }
 

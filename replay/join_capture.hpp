@@ -19,7 +19,7 @@ namespace pm::replay {
 
 class join_capture {
 public:
-	// At both ends of a laboratory's first paths, from now on. Of all connections, those are looked at whose client's port
+	// At the client's end of path 0 and the server's of all of them, from now on. Of all connections, those are looked at whose client's port
 	// is a multiple of `every`, a power of two: each packet that is captured costs processor time.
 	[[nodiscard]] static expected<join_capture> start(const lab &between, unsigned paths, unsigned every = 1);
 

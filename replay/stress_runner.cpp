@@ -21,7 +21,7 @@ namespace pm::replay {
 namespace {
 
 constexpr std::uint64_t warm_up_connections = 200;
-constexpr std::uint64_t most_captured = 4000; // connections whose packets are looked at
+constexpr std::uint64_t most_captured = 1000; // connections whose packets are looked at
 constexpr std::uint64_t fewest_asked = 200, most_stood_for = 16; // connections that are watched; each for how many
 constexpr double patience_s = 15; // for paths to come or go
 
@@ -264,7 +264,7 @@ private:
 			observer_->settle();
 		run_.seconds = static_cast<double>(now_ns() - begun_) / 1e9;
 		const std::uint64_t busy = busy_ ? busy_->stop() : 0;
-		run_.machine_cpu_ns = minus(machine_cpu_ns() - machine_cpu_, busy);
+		run_.machine_cpu_ns = minus(minus(machine_cpu_ns(), machine_cpu_), busy);
 		if (const auto cpu = contender_->cpu_ns(); cpu && manager_cpu_)
 			run_.manager_cpu_ns = *cpu - *manager_cpu_;
 		run_conditions conditions;
