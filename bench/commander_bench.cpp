@@ -9,7 +9,6 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <linux/mptcp.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -19,14 +18,11 @@
 #include "pm-netlink/clock.hpp"
 #include "pm-netlink/commander.hpp"
 #include "pm-netlink/event_source.hpp"
+#include "pm-netlink/mptcp_info.hpp"
 #include "pm-netlink/wire.hpp"
 #include "replay/clock.hpp"
 #include "replay/interrupt.hpp"
 #include "replay/lab.hpp"
-
-#ifndef SOL_MPTCP
-#define SOL_MPTCP 284
-#endif
 
 namespace pm::bench {
 
@@ -72,18 +68,19 @@ expected<void> connect_one(const lab &where, connections &to)
 	if (!client)
 		return tl::unexpected(client.error());
 	char byte = 1;
-	mptcp_info info{};
 	sockaddr_in own{};
-	socklen_t own_length = sizeof own, length = sizeof info;
+	socklen_t own_length = sizeof own;
 	if (::connect(client->get(), address.get(), address.length) != 0)
 		return fail_errno("cannot connect");
 	descriptor server(::accept(to.listener.get(), nullptr, nullptr));
 	if (!server || ::write(client->get(), &byte, 1) != 1 || ::read(server.get(), &byte, 1) != 1 ||
 	    ::write(server.get(), &byte, 1) != 1 || ::read(client->get(), &byte, 1) != 1 ||
-	    ::getsockname(client->get(), reinterpret_cast<sockaddr *>(&own), &own_length) != 0 ||
-	    ::getsockopt(client->get(), SOL_MPTCP, MPTCP_INFO, &info, &length) != 0)
+	    ::getsockname(client->get(), reinterpret_cast<sockaddr *>(&own), &own_length) != 0)
 		return fail_errno("cannot make an MPTCP connection");
-	to.clients.push_back({info.mptcpi_token, ntohs(own.sin_port)});
+	const auto info = read_mptcp_info(client->get());
+	if (!info)
+		return fail_errno("cannot make an MPTCP connection");
+	to.clients.push_back({info->mptcpi_token, ntohs(own.sin_port)});
 	to.sockets.push_back(std::move(*client));
 	to.sockets.push_back(std::move(server));
 	return {};

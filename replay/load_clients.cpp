@@ -13,6 +13,7 @@
 
 #include <fmt/format.h>
 
+#include "pm-netlink/mptcp_info.hpp"
 #include "replay/interrupt.hpp"
 
 #ifndef IP_BIND_ADDRESS_NO_PORT
@@ -181,7 +182,7 @@ void client_side::give_up(clock::time_point now)
 void client_side::close(number i)
 {
 	slot &s = slots_[i];
-	const auto info = read_info(s.fd.get());
+	const auto info = read_mptcp_info(s.fd.get());
 	if (options_.watch)
 		options_.watch->closing(i, ipv6(i), info ? info->mptcpi_subflows : 0);
 	sockaddr_in6 name{}; // the port is at the same place in both families

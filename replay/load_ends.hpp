@@ -10,9 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <linux/mptcp.h>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,8 +22,6 @@ namespace pm::replay::load_ends {
 using clock = std::chrono::steady_clock;
 using number = std::uint64_t; // of a connection, counted from 0; what it sends
 
-// Empty if the connection fell back to TCP, or the kernel does not say.
-[[nodiscard]] std::optional<mptcp_info> read_info(int fd);
 [[nodiscard]] expected<descriptor> make_epoll();
 [[nodiscard]] bool watch(int epoll, int fd, std::uint32_t events, std::uint64_t data);
 

@@ -12,24 +12,9 @@
 
 #include <fmt/format.h>
 
-#ifndef SOL_MPTCP
-#define SOL_MPTCP 284
-#endif
-#ifndef MPTCP_INFO
-#define MPTCP_INFO 1
-#endif
+#include "pm-netlink/mptcp_info.hpp"
 
 namespace pm::replay::load_ends {
-
-std::optional<mptcp_info> read_info(int fd)
-{
-	mptcp_info info{};
-	socklen_t length = sizeof info;
-	if (::getsockopt(fd, SOL_MPTCP, MPTCP_INFO, &info, &length) != 0 ||
-	    (info.mptcpi_flags & MPTCP_INFO_FLAG_FALLBACK))
-		return std::nullopt;
-	return info;
-}
 
 expected<descriptor> make_epoll()
 {
@@ -138,7 +123,7 @@ void echo_server::answer(int fd)
 		return;
 	}
 	// The end (0), or nothing that one of our clients sends.
-	if (const auto info = n == 0 && number_of_[place] != UINT64_MAX ? read_info(fd) : std::nullopt)
+	if (const auto info = n == 0 && number_of_[place] != UINT64_MAX ? read_mptcp_info(fd) : std::nullopt)
 		accounts[number_of_[place]] = {info->mptcpi_token, info->mptcpi_add_addr_signal};
 	open_[place] = {};
 	--*count_;

@@ -3,19 +3,10 @@
 
 #include <algorithm>
 #include <array>
-#include <linux/mptcp.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
-#ifndef SOL_MPTCP
-#define SOL_MPTCP 284
-#endif
-#ifndef MPTCP_INFO
-#define MPTCP_INFO 1
-#endif
-#ifndef MPTCP_TCPINFO
-#define MPTCP_TCPINFO 2
-#endif
+#include "pm-netlink/mptcp_info.hpp"
 
 namespace pm::replay {
 
@@ -39,17 +30,15 @@ struct subflow_states {
 
 std::optional<unsigned> established_subflows(int fd, unsigned wanted) noexcept
 {
-	mptcp_info info{};
-	socklen_t length = sizeof info;
-	if (::getsockopt(fd, SOL_MPTCP, MPTCP_INFO, &info, &length) != 0 ||
-	    (info.mptcpi_flags & MPTCP_INFO_FLAG_FALLBACK))
+	const auto info = read_mptcp_info(fd);
+	if (!info)
 		return std::nullopt;
-	if (info.mptcpi_subflows == 0 || info.mptcpi_subflows < wanted) // counts those that are being opened, too
-		return info.mptcpi_subflows;
+	if (info->mptcpi_subflows == 0 || info->mptcpi_subflows < wanted) // counts those that are being opened, too
+		return info->mptcpi_subflows;
 	subflow_states states;
-	length = sizeof states;
+	socklen_t length = sizeof states;
 	if (::getsockopt(fd, SOL_MPTCP, MPTCP_TCPINFO, &states, &length) != 0)
-		return info.mptcpi_subflows;
+		return info->mptcpi_subflows;
 	const auto end = states.state.begin() + std::min<std::size_t>(states.subflows, states.state.size());
 	const auto established = std::count_if(states.state.begin(), end,
 					       [](const auto &one) { return one[0] == TCP_ESTABLISHED; });

@@ -8,18 +8,14 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
-#include <linux/mptcp.h>
 #include <netinet/in.h>
 #include <nlohmann/json.hpp>
 #include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "pm-netlink/mptcp_info.hpp"
 #include "tests/e2e/program.hpp"
-
-#ifndef SOL_MPTCP
-#define SOL_MPTCP 284
-#endif
 
 namespace pm::e2e {
 
@@ -61,10 +57,9 @@ std::string name_of(int socket, decltype(getsockname) *whose)
 
 void note(ends &all, int socket, bool server)
 {
-	mptcp_info info{};
-	socklen_t size = sizeof info;
-	EXPECT_EQ(getsockopt(socket, SOL_MPTCP, MPTCP_INFO, &info, &size), 0);
-	all[info.mptcpi_token] = {name_of(socket, getsockname), name_of(socket, getpeername), server};
+	const auto info = read_mptcp_info(socket);
+	ASSERT_TRUE(info);
+	all[info->mptcpi_token] = {name_of(socket, getsockname), name_of(socket, getpeername), server};
 }
 
 // Opens a connection over loopback, sends a byte each way and closes it. In the namespace of the calling thread.

@@ -17,7 +17,6 @@
 
 #include <gtest/gtest.h>
 #include <linux/capability.h>
-#include <linux/mptcp.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -26,13 +25,10 @@
 
 #include "pm-core/address.hpp"
 #include "pm-netlink/event_source.hpp"
+#include "pm-netlink/mptcp_info.hpp"
 #include "pm-netlink/netns.hpp"
 #include "pm-netlink/wire.hpp"
 #include "replay/lab.hpp"
-
-#ifndef SOL_MPTCP
-#define SOL_MPTCP 284
-#endif
 
 namespace {
 
@@ -91,10 +87,9 @@ protected:
 			ASSERT_EQ(read(server.get(), &byte, 1), 1);
 			ASSERT_EQ(write(server.get(), &byte, 1), 1);
 			ASSERT_EQ(read(client.get(), &byte, 1), 1);
-			mptcp_info info{};
-			socklen_t length = sizeof info;
-			ASSERT_EQ(getsockopt(client.get(), SOL_MPTCP, MPTCP_INFO, &info, &length), 0);
-			tokens_.push_back(info.mptcpi_token);
+			const auto info = read_mptcp_info(client.get());
+			ASSERT_TRUE(info);
+			tokens_.push_back(info->mptcpi_token);
 			sockets_.push_back(std::move(client));
 			sockets_.push_back(std::move(server));
 		}

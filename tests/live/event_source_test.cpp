@@ -13,7 +13,6 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/genetlink.h>
-#include <linux/mptcp.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -24,11 +23,8 @@
 
 #include "pm-core/address.hpp"
 #include "pm-netlink/event_source.hpp"
+#include "pm-netlink/mptcp_info.hpp"
 #include "tests/support/kernel.hpp"
-
-#ifndef SOL_MPTCP
-#define SOL_MPTCP 284
-#endif
 
 namespace {
 
@@ -150,10 +146,9 @@ std::uint64_t sum(const event_counters &counters)
 
 std::uint32_t token_of(int socket)
 {
-	mptcp_info info{};
-	socklen_t size = sizeof info;
-	EXPECT_EQ(getsockopt(socket, SOL_MPTCP, MPTCP_INFO, &info, &size), 0) << strerror(errno);
-	return info.mptcpi_token;
+	const auto info = read_mptcp_info(socket);
+	EXPECT_TRUE(info) << strerror(errno);
+	return info ? info->mptcpi_token : 0;
 }
 
 struct connection_ends {

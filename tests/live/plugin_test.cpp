@@ -19,7 +19,6 @@
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <linux/mptcp.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -28,6 +27,7 @@
 
 #include "pm-core/address.hpp"
 #include "pm-netlink/event_source.hpp"
+#include "pm-netlink/mptcp_info.hpp"
 #include "pm-netlink/policies.hpp"
 #include "pm-netlink/socket_memory.hpp"
 #include "replay/backend.hpp"
@@ -92,18 +92,10 @@ struct manner {
 struct connection {
 	descriptor client, server;
 
-	std::optional<mptcp_info> info(const descriptor &end) const
-	{
-		mptcp_info info{};
-		socklen_t size = sizeof info;
-		if (getsockopt(end.get(), SOL_MPTCP, MPTCP_INFO, &info, &size) != 0)
-			return std::nullopt;
-		return info;
-	}
 	// Subflows beside the initial one, if both ends say the same; or as the client says.
 	std::optional<unsigned> more(bool at_both_ends) const
 	{
-		const auto here = info(client), there = info(server);
+		const auto here = read_mptcp_info(client.get()), there = read_mptcp_info(server.get());
 		if (!here || (at_both_ends && (!there || here->mptcpi_subflows != there->mptcpi_subflows)))
 			return std::nullopt;
 		return here->mptcpi_subflows;
@@ -115,7 +107,7 @@ std::string describe(const Connections &connections)
 {
 	std::ostringstream text;
 	for (const connection &c : connections) {
-		const auto here = c.info(c.client), there = c.info(c.server);
+		const auto here = read_mptcp_info(c.client.get()), there = read_mptcp_info(c.server.get());
 		text << (here ? int{here->mptcpi_subflows} : -1) << '/' << (there ? int{there->mptcpi_subflows} : -1)
 		     << ' ';
 	}

@@ -2,6 +2,7 @@
 //
 // What is listed as open, against real connections in namespaces: both families, both ends, subflows in every state that
 // counts; and ten thousand connections at once.
+#include "pm-netlink/mptcp_info.hpp"
 #include "pm-netlink/snapshot.hpp"
 
 #include <algorithm>
@@ -18,7 +19,6 @@
 #include <gtest/gtest.h>
 #include <linux/capability.h>
 #include <linux/inet_diag.h>
-#include <linux/mptcp.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
@@ -35,10 +35,6 @@
 #include "replay/lab.hpp"
 #include "replay/links.hpp"
 #include "replay/load.hpp"
-
-#ifndef SOL_MPTCP
-#define SOL_MPTCP 284
-#endif
 
 namespace {
 
@@ -93,11 +89,8 @@ protected:
 	};
 	static std::uint32_t token_of(const descriptor &socket)
 	{
-		mptcp_info info{};
-		socklen_t size = sizeof info;
-		if (::getsockopt(socket.get(), SOL_MPTCP, MPTCP_INFO, &info, &size) != 0)
-			return 0;
-		return info.mptcpi_token;
+		const auto info = read_mptcp_info(socket.get());
+		return info ? info->mptcpi_token : 0;
 	}
 	// When it returns, subflows may join it.
 	connection connect(const descriptor &to, descriptor from, bool ipv6, std::uint16_t at = port) const
@@ -543,11 +536,10 @@ private:
 		for (; connections > 0; --connections) {
 			const int fd = ::accept(listener, nullptr, nullptr);
 			char byte = 0;
-			mptcp_info info{};
-			socklen_t size = sizeof info;
-			if (fd < 0 || ::read(fd, &byte, 1) != 1 || ::write(fd, "", 1) != 1 ||
-			    ::getsockopt(fd, SOL_MPTCP, MPTCP_INFO, &info, &size) != 0 ||
-			    ::write(parent, &info.mptcpi_token, sizeof info.mptcpi_token) != 4)
+			if (fd < 0 || ::read(fd, &byte, 1) != 1 || ::write(fd, "", 1) != 1)
+				::_exit(1);
+			const auto info = read_mptcp_info(fd);
+			if (!info || ::write(parent, &info->mptcpi_token, sizeof info->mptcpi_token) != 4)
 				::_exit(1);
 		}
 		char end = 0;
