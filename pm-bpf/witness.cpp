@@ -3,6 +3,7 @@
 
 #include <cerrno>
 
+#include <bpf/bpf.h>
 #include <linux/netlink.h>
 #include <sys/socket.h>
 
@@ -60,6 +61,14 @@ std::uint64_t event_witness::sent() const noexcept
 std::uint64_t event_witness::read() const noexcept
 {
 	return __atomic_load_n(&skeleton_->bss->pm_read, __ATOMIC_RELAXED);
+}
+
+std::uint64_t event_witness::not_looked_at() const noexcept
+{
+	bpf_prog_info info{};
+	std::uint32_t size = sizeof info;
+	const int program = bpf_program__fd(skeleton_->progs.pm_count_read);
+	return bpf_prog_get_info_by_fd(program, &info, &size) == 0 ? info.recursion_misses : 0;
 }
 
 } // namespace pm::bpf

@@ -25,6 +25,8 @@ public:
 	void watch(pid_t process) noexcept; // count what it reads
 	[[nodiscard]] std::uint64_t sent() const noexcept;
 	[[nodiscard]] std::uint64_t read() const noexcept; // by the process that is watched
+	// Reads of anything, by anybody, that were not looked at: the kernel does not run a program that it is running already.
+	[[nodiscard]] std::uint64_t not_looked_at() const noexcept;
 
 private:
 	struct closer {

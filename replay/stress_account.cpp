@@ -22,6 +22,15 @@ tl::unexpected<error> does_not_close(const std::string &what)
 	return fail("the sums of the run do not close: " + what);
 }
 
+// What was read and not seen: what is neither lost nor left, as far as reads were not looked at.
+std::uint64_t read_unseen(const events_seen &seen)
+{
+	if (seen.sockets.size() != 1)
+		return 0;
+	const std::uint64_t known = seen.read + seen.sockets.front().dropped + seen.sockets.front().unread;
+	return std::min(seen.sent - std::min(known, seen.sent), seen.not_looked_at);
+}
+
 // What the sockets lost: the latest one by its own counters; those before it, which nobody read in the end, what is left.
 expected<void> add_sockets(event_account &account, const events_seen &seen)
 {
@@ -44,8 +53,10 @@ expected<void> add_sockets(event_account &account, const events_seen &seen)
 
 } // namespace
 
-expected<event_account> account_for(const events_seen &seen, const std::optional<events_told> &told)
+expected<event_account> account_for(const events_seen &from_outside, const std::optional<events_told> &told)
 {
+	events_seen seen = from_outside;
+	seen.read += read_unseen(seen);
 	event_account account;
 	account.emitted = seen.sent;
 	for (const char *stage : loss_stages)

@@ -25,6 +25,7 @@ struct events_seen {
 	std::uint64_t sent = 0; // by the kernel, into the namespace
 	std::uint64_t read = 0; // by the path manager's process
 	std::vector<socket_seen> sockets; // that it has listened on, one after the other
+	std::uint64_t not_looked_at = 0; // reads of any kind that were not seen
 };
 
 // What a path manager says of itself.
@@ -46,7 +47,8 @@ struct event_account {
 };
 
 // The error says which sum does not close.
-[[nodiscard]] expected<event_account> account_for(const events_seen &seen, const std::optional<events_told> &told);
+[[nodiscard]] expected<event_account> account_for(const events_seen &from_outside,
+						  const std::optional<events_told> &told);
 
 inline constexpr const char *loss_stages[] = {"socket", "unread", "overrun", "ringbuf", "refused", "table"};
 

@@ -42,6 +42,7 @@ expected<void> event_observer::begin()
 		return found;
 	sent_before_ = witness_.sent();
 	read_before_ = witness_.read();
+	not_looked_at_before_ = witness_.not_looked_at();
 	for (watched_socket &each : sockets_)
 		each.drops_before = memory_of(each.copy.get()).drops;
 	return {};
@@ -111,6 +112,7 @@ expected<events_seen> event_observer::end()
 	events_seen seen;
 	seen.sent = witness_.sent() - sent_before_;
 	seen.read = witness_.read() - read_before_;
+	seen.not_looked_at = witness_.not_looked_at() - not_looked_at_before_;
 	for (const watched_socket &each : sockets_)
 		seen.sockets.push_back(
 			{memory_of(each.copy.get()).drops - each.drops_before, count_unread(each.copy.get())});

@@ -47,7 +47,7 @@ private:
 	std::uint32_t group_;
 	std::uint16_t family_ = 0;
 	std::vector<watched_socket> sockets_;
-	std::uint64_t sent_before_ = 0, read_before_ = 0;
+	std::uint64_t sent_before_ = 0, read_before_ = 0, not_looked_at_before_ = 0;
 };
 
 // Subflows beyond the first that the kernel has seen come up: at the client by the SYN/ACK, at the server by the last ACK.

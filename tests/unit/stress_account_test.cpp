@@ -29,6 +29,7 @@ TEST(stress_account, is_whole_whatever_was_lost_where)
 	} const cases[] = {
 		{"nothing sent", {0, 0, {{}}}, {}, 0, {}},
 		{"all read", {100, 100, {{}}}, events_told{.delivered = 100}, 100, {}},
+		{"not seen to be read", {100, 98, {{}}, 5}, events_told{.delivered = 100}, 100, {}},
 		{"dropped", {100, 60, {{40, 0}}}, events_told{.delivered = 60, .lost = 40}, 60, {{"socket", 40}}},
 		{"never read", {100, 0, {{90, 10}}}, {}, 0, {{"socket", 90}, {"unread", 10}}},
 		{"refused", {100, 100, {{}}}, events_told{.delivered = 97, .refused = 3}, 97, {{"refused", 3}}},
@@ -73,6 +74,7 @@ TEST(stress_account, says_what_does_not_close)
 	} const cases[] = {
 		{"vanished", {100, 99, {{}}}, {}},
 		{"read more than was sent", {100, 101, {{}}}, {}},
+		{"not seen to be read, more than can be", {100, 90, {{}}, 9}, {}},
 		{"counted twice", {100, 90, {{11, 0}}}, {}},
 		{"vanished in spite of a takeover", {100, 20, {{10, 0}, {0, 0}}}, {}},
 		{"no socket", {100, 100, {}}, {}},

@@ -78,7 +78,7 @@ void expect_nothing_put_off(const attachment &attached)
 
 TEST(attached_load, of_very_many_short_connections_loses_no_event_and_leaves_nothing)
 {
-	const std::uint64_t asked = from_environment("PATHLAB_CONNECTIONS", 10'000), at_once = 2'500;
+	const std::uint64_t asked = from_environment("PATHLAB_CONNECTIONS", 5'000), at_once = 2'500;
 	scene s;
 	const in_the_kernel before;
 	{
@@ -166,7 +166,7 @@ TEST(attached_load, of_bursts_of_announcements_uses_every_one)
 // Attached, replaced, detached and left behind by a namespace that goes, again and again, while connections come and go.
 TEST(attached_load, survives_all_that_is_attached_replaced_detached_and_deleted_meanwhile)
 {
-	const std::uint64_t rounds = from_environment("PATHLAB_ROUNDS", 4);
+	const std::uint64_t rounds = from_environment("PATHLAB_ROUNDS", 3);
 	const in_the_kernel before;
 	{
 		scene s;
