@@ -2,6 +2,7 @@
 #include "pm-bpf/attachment_kept.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include <bpf/bpf.h>
@@ -27,12 +28,16 @@ std::optional<pm_attachment> read_meta(const descriptor &map)
 	return meta;
 }
 
-// The table of callbacks that a link has now.
+// The table of callbacks that a link has now. Headers before Linux 6.4, as those of Debian 12, do not name info.struct_ops,
+// of which it is the first field; like all that depends on the type of link, it begins where raw_tracepoint does.
 u32 table_of(const descriptor &link)
 {
 	bpf_link_info info{};
-	u32 size = sizeof info;
-	return link && bpf_link_get_info_by_fd(link.get(), &info, &size) == 0 ? info.struct_ops.map_id : 0;
+	u32 size = sizeof info, map_id = 0;
+	if (!link || bpf_link_get_info_by_fd(link.get(), &info, &size) != 0)
+		return 0;
+	std::memcpy(&map_id, &info.raw_tracepoint, sizeof map_id);
+	return map_id;
 }
 
 pm_counters read_counters(const descriptor &map)
