@@ -34,17 +34,17 @@ std::uint64_t real_time_ns()
 	return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
 }
 
-// pm-netlinkd holds a lock while it serves a namespace.
-expected<void> check_no_daemon(const netns &where, const std::string &netns_name)
+// pm-netlinkd holds a lock while it serves a namespace. As long as what is returned is there, none begins to where one was.
+expected<descriptor> keep_daemon_out(const netns &where, const std::string &netns_name)
 {
 	const auto path = in_namespace(where,
 				       [] { return netlink::namespace_file(netlink::default_run_folder, ".lock"); });
 	if (!path)
 		return tl::unexpected(path.error());
-	const descriptor lock(::open(path->c_str(), O_RDONLY | O_CLOEXEC));
+	descriptor lock(::open(path->c_str(), O_RDONLY | O_CLOEXEC));
 	if (lock && ::flock(lock.get(), LOCK_EX | LOCK_NB) != 0)
 		return fail(fmt::format("pm-netlinkd serves {}: stop it first", place_of(netns_name)));
-	return {};
+	return lock;
 }
 
 // What was detached a moment ago the kernel may still be about to forget.
@@ -281,8 +281,9 @@ expected<attach_result> attach(attach_request request)
 		if (auto good = check_name_is_free(name); !good)
 			return tl::unexpected(good.error());
 	}
-	if (auto good = check_no_daemon(*request.where, request.netns_name); !good)
-		return tl::unexpected(good.error());
+	const auto lock = keep_daemon_out(*request.where, request.netns_name);
+	if (!lock)
+		return tl::unexpected(lock.error());
 	const auto before = path_manager_of(*request.where);
 	if (!before)
 		return tl::unexpected(before.error());

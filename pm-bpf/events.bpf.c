@@ -11,18 +11,9 @@ char LICENSE[] SEC("license") = "GPL";
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
-struct net {
-	__u64 net_cookie;
-};
-
 /* What of these is read here and nowhere else: the part behind the three underscores is for the compiler. */
 struct sock_common___events {
-	struct {
-		struct net *net;
-	} skc_net;
 	int skc_bound_dev_if;
-	unsigned short skc_family;
-	volatile unsigned char skc_state;
 };
 
 struct sock___events {
@@ -63,7 +54,7 @@ struct {
 
 static __always_inline bool is_ours(const void *sk)
 {
-	return BPF_CORE_READ((const struct sock___events *)sk, __sk_common.skc_net.net, net_cookie) == pm_netns_cookie;
+	return BPF_CORE_READ((const struct sock *)sk, __sk_common.skc_net.net, net_cookie) == pm_netns_cookie;
 }
 
 /* Room for an event about the connection, or NULL. Whoever gets it submits it. */
@@ -137,12 +128,12 @@ static __always_inline void set_subflow(struct pm_event *event, const struct soc
 
 static __always_inline void set_state(struct pm_event *event, const struct mptcp_sock *msk, const struct sock *ssk)
 {
-	const struct sock___events *sk = (const void *)ssk, *parent = (const void *)msk;
+	const struct sock___events *sk = (const void *)ssk;
 
 	if (BPF_CORE_READ_BITFIELD_PROBED(context_of(ssk), backup))
 		event->flags |= PM_BACKUP;
 	event->ifindex = BPF_CORE_READ(sk, __sk_common.skc_bound_dev_if);
-	if (BPF_CORE_READ(parent, __sk_common.skc_state) == TCP_ESTABLISHED)
+	if (BPF_CORE_READ((const struct sock *)msk, __sk_common.skc_state) == TCP_ESTABLISHED)
 		event->error = BPF_CORE_READ(sk, sk_err);
 }
 

@@ -22,7 +22,8 @@ bool BPF_PROG(pm_accept_new_subflow, struct mptcp_sock *msk, struct sock *ssk)
 {
 	struct pm_addr peer;
 
-	if (pm_constants.most_subflows && msk->pm.extra_subflows + 1 >= pm_constants.most_subflows) {
+	/* This one is counted already, the initial one is not. */
+	if (pm_constants.most_subflows && msk->pm.extra_subflows + 1 > pm_constants.most_subflows) {
 		COUNT(refused[PM_REFUSED_JOIN_NUMBER]);
 		return false;
 	}

@@ -32,6 +32,10 @@ struct in6_addr {
 	} in6_u;
 };
 
+struct net {
+	__u64 net_cookie;
+};
+
 struct sock_common {
 	union {
 		struct {
@@ -47,6 +51,9 @@ struct sock_common {
 	};
 	unsigned short skc_family;
 	volatile unsigned char skc_state;
+	struct {
+		struct net *net;
+	} skc_net;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 };
@@ -138,6 +145,9 @@ struct bpf_iter_mptcp_remote_addr {
 PM_ITERATOR(mptcp_subflow, struct mptcp_subflow_context)
 PM_ITERATOR(mptcp_local_addr, struct mptcp_pm_local)
 PM_ITERATOR(mptcp_remote_addr, struct mptcp_addr_info)
+
+/* Another number when the addresses of a namespace may have changed, of which there is a list from before. */
+extern __u32 bpf_mptcp_local_addr_seq(void) __ksym;
 
 /* Commands of the patched kernel: 0 or a negative errno. */
 extern int bpf_mptcp_pm_request_work(struct mptcp_sock *msk, __u32 delay_ms) __ksym;

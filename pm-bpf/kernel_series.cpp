@@ -34,10 +34,14 @@ expected<void> check_kernel()
 		return fail("this kernel does not describe its types (there is no /sys/kernel/btf/vmlinux), without "
 			    "which no "
 			    "policy can be attached: boot one built with CONFIG_DEBUG_INFO_BTF, or use `pm-netlinkd`");
-	if (!has_member(types.get(), "mptcp_pm_ops", "work") ||
-	    btf__find_by_name_kind(types.get(), "bpf_mptcp_subflow_connect", BTF_KIND_FUNC) < 0)
+	if (!has_member(types.get(), "mptcp_pm_ops", "work"))
 		return fail("this kernel's mptcp_pm_ops has no BPF callbacks: boot one with kernel-patches/ applied, "
 			    "`./run vm`, or use `pm-netlinkd`");
+	for (const char *function : {"bpf_mptcp_subflow_connect", "bpf_mptcp_local_addr_seq"})
+		if (btf__find_by_name_kind(types.get(), function, BTF_KIND_FUNC) < 0)
+			return fail(fmt::format("this kernel's path managers in BPF lack {}(): boot one with all of "
+						"this version's kernel-patches/ applied, `./run vm`",
+						function));
 	return {};
 }
 

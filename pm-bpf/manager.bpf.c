@@ -33,21 +33,25 @@ static __always_inline bool is_other(const struct pm_addr *listed, const struct 
 }
 
 /*
- * Whether the namespace has an address besides the connection's own, of a family that its socket takes. One that was
- * known a moment ago will do: it costs a needless look if it is gone.
+ * Whether the namespace has an address besides the connection's own, of a family that its socket takes. What is known is
+ * read without its lock: at worst, a look finds nothing to do, or is not asked for while the addresses change, of which
+ * the connection is told.
  */
 static __always_inline bool has_other_local(struct mptcp_sock *msk)
 {
 	bool other = false, only_ipv4 = sock_of(msk)->__sk_common.skc_family == AF_INET;
-	struct pm_namespace *known = known_locals();
+	struct pm_known *known = known_locals();
 	struct mptcp_pm_local *local;
 	struct pm_addr own, listed;
 	int i;
 
 	local_of(&own, sock_of(msk));
-	for (i = 0; known && i < PM_MAX_LOCALS; i++)
-		if ((known->present & (1 << i)) && is_other(&known->local[i], &own, only_ipv4))
-			return true;
+	if (known && is_good(known, msk)) {
+		for (i = 0; i < PM_MAX_LOCALS; i++)
+			if ((known->locals.present & (1 << i)) && is_other(&known->locals.local[i], &own, only_ipv4))
+				return true;
+		return false;
+	}
 	bpf_for_each(mptcp_local_addr, local, msk)
 	{
 		from_info(&listed, &local->addr);
@@ -148,10 +152,13 @@ void BPF_PROG(pm_local_addr_removed, struct mptcp_sock *msk, const struct mptcp_
 		COUNT(storage_failed);
 		return;
 	}
-	place = __sync_fetch_and_add(&r->removals, 1);
-	if (place < PM_MAX_REMOVED) {
+	place = __sync_fetch_and_add(&r->removals, 1) & (PM_MAX_REMOVED - 1);
+	if (r->unseen_removals & (1u << place)) {
+		COUNT(removals_lost);
+	} else {
 		from_info(&r->removed[place], &local->addr);
 		r->removed_from[place] = local->ifindex;
+		__sync_fetch_and_or(&r->unseen_removals, 1u << place);
 	}
 	bpf_mptcp_pm_request_work(msk, 0);
 }

@@ -16,12 +16,15 @@ struct pm_remembered {
 	struct pm_connection connection;
 	struct pm_namespace locals;
 	pm_u64 retry_at; /* on the clock of bpf_ktime_get_ns(); 0: nothing to retry */
-	struct pm_addr removed[PM_MAX_REMOVED]; /* local addresses that went since the last look */
+	pm_u32 listed_at; /* the number of bpf_mptcp_local_addr_seq() that `locals` are good for */
+	struct pm_addr removed[PM_MAX_REMOVED]; /* local addresses that went, in turn */
 	pm_u32 removed_from[PM_MAX_REMOVED]; /* their interfaces */
-	pm_u32 removals; /* ... how many; those beyond the places were not written down */
+	pm_u32 removals; /* how many so far */
+	pm_u32 unseen_removals; /* places of removed[] that no look has seen yet; bits are set when the place is written */
 	pm_u8 initial_removed; /* the peer has removed its initial address */
 	pm_u8 look_again; /* a subflow that was not asked for now is being opened: its fate is waited for */
-	pm_u8 reserved[2];
+	pm_u8 listed; /* `locals` were listed */
+	pm_u8 reserved;
 };
 
 struct {
@@ -74,15 +77,22 @@ struct {
 } pm_filter SEC(".maps");
 
 /*
- * The namespace's addresses as the last look that found a change has listed them, so that a new connection need not list
- * them one by one. Read and written without a lock: each look compares them with what there is.
+ * The addresses of a namespace as the last look that found a change has listed them. While the kernel says that there was
+ * none, a new connection need not list them one by one.
  */
+struct pm_known {
+	struct bpf_spin_lock lock;
+	pm_u32 listed_at; /* the number of bpf_mptcp_local_addr_seq(), before */
+	pm_u64 netns; /* the cookie of the namespace: several may have named this path manager */
+	struct pm_namespace locals;
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, pm_u32);
-	__type(value, struct pm_namespace);
-} pm_known SEC(".maps");
+	__type(value, struct pm_known);
+} pm_known_locals SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
@@ -140,11 +150,22 @@ static __always_inline struct pm_remembered *remembered(struct mptcp_sock *msk, 
 	return bpf_sk_storage_get(&pm_remember, (struct sock *)msk, 0, flags);
 }
 
-static __always_inline struct pm_namespace *known_locals(void)
+static __always_inline struct pm_known *known_locals(void)
 {
 	pm_u32 zero = 0;
 
-	return bpf_map_lookup_elem(&pm_known, &zero);
+	return bpf_map_lookup_elem(&pm_known_locals, &zero);
+}
+
+static __always_inline pm_u64 netns_of(struct mptcp_sock *msk)
+{
+	return sock_of(msk)->__sk_common.skc_net.net->net_cookie;
+}
+
+/* Without its lock: when it is used, that is looked at again. */
+static __always_inline bool is_good(const struct pm_known *known, struct mptcp_sock *msk)
+{
+	return known->netns == netns_of(msk) && known->listed_at == bpf_mptcp_local_addr_seq();
 }
 
 /* ---- addresses: ours have 16 bytes ---- */

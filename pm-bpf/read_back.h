@@ -147,13 +147,12 @@ static __always_inline void add_unknown(struct mptcp_sock *msk, struct pm_rememb
  */
 static __noinline int recall_removed(struct pm_remembered *r, struct pm_look *look)
 {
-	pm_u32 i, number = r->removals;
+	pm_u32 i, unseen = __sync_lock_test_and_set(&r->unseen_removals, 0);
 
-	if (number > PM_MAX_REMOVED)
-		COUNT_MANY(removals_lost, number - PM_MAX_REMOVED);
+	r->listed = 0; /* what is recalled is to be removed again */
 	for (i = 0; i < PM_MAX_REMOVED; i++) {
-		if (i >= number)
-			break;
+		if (!(unseen & (1u << i)))
+			continue;
 		look->address = r->removed[i];
 		if (pm_listed_place(&r->locals, &look->address) < PM_MAX_LOCALS ||
 		    (is_filtered() && !is_wanted(look, r->removed_from[i])))
@@ -161,26 +160,57 @@ static __noinline int recall_removed(struct pm_remembered *r, struct pm_look *lo
 		begin_event(look, PM_LOCAL_ADDED)->local = look->address;
 		pm_fold_local(r, look);
 	}
-	r->removals = 0;
 	return 0;
 }
 
-/* The namespace's addresses: first what is gone, whose places may be needed, then what there is. */
+/* What is known of the namespace, if that is still so. */
+static __always_inline void take_known(struct mptcp_sock *msk, struct pm_remembered *r, struct pm_known *known, pm_u32 now)
+{
+	pm_u64 netns = netns_of(msk);
+
+	bpf_spin_lock(&known->lock);
+	if (known->netns == netns && known->listed_at == now) {
+		r->locals = known->locals;
+		r->listed_at = now;
+		r->listed = 1;
+	}
+	bpf_spin_unlock(&known->lock);
+}
+
+static __always_inline void let_know(struct mptcp_sock *msk, const struct pm_remembered *r, struct pm_known *known)
+{
+	pm_u64 netns = netns_of(msk);
+
+	bpf_spin_lock(&known->lock);
+	known->netns = netns;
+	known->listed_at = r->listed_at;
+	known->locals = r->locals;
+	bpf_spin_unlock(&known->lock);
+}
+
+/*
+ * The namespace's addresses, unless they are as they were: first what is gone, whose places may be needed, then what
+ * there is.
+ */
 static __always_inline void read_locals(struct mptcp_sock *msk, struct pm_remembered *r, struct pm_look *look)
 {
-	struct pm_namespace *known = known_locals();
+	pm_u32 now = bpf_mptcp_local_addr_seq(); /* first: what changes while they are listed is found by the next look */
+	struct pm_known *known = known_locals();
 
-	if (!r->locals.generation && known)
-		r->locals = *known;
-	compare_locals(msk, r, look);
-	if (!(r->locals.present & ~look->seen) && !look->unknown)
+	if (!known)
 		return;
+	if (!r->listed && !r->locals.generation)
+		take_known(msk, r, known, now);
+	if (r->listed && r->listed_at == now)
+		return;
+	compare_locals(msk, r, look);
 	if (r->locals.present & ~look->seen)
 		remove_unseen(r, look);
 	if (look->unknown)
 		add_unknown(msk, r, look);
-	if (known)
-		*known = r->locals;
+	r->listed_at = now;
+	r->listed = 1;
+	let_know(msk, r, known);
 }
 
 /* ---- the connection ---- */
@@ -265,7 +295,7 @@ static __always_inline void read_announced(struct mptcp_sock *msk, struct pm_rem
 static __always_inline void read_back(struct mptcp_sock *msk, struct pm_remembered *r, struct pm_look *look)
 {
 	r->connection.token = msk->token;
-	if (r->removals)
+	if (r->unseen_removals)
 		recall_removed(r, look);
 	read_locals(msk, r, look);
 	begin_event(look, PM_RESYNC_BEGIN);
