@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 #include "tests/support/hostile_checks.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <iostream>
 #include <numeric>
+#include <utility>
 
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -211,17 +213,24 @@ void expect_a_peer_that_announces_all_the_time_to_be_held(means by)
 	s.connections.open(1);
 	s.expect_paths(both);
 	const std::uint32_t token = first_token(s.server);
+	std::uint64_t before = in_charge->commands(), busiest = 0; // of the seconds
 	{
 		const cost measured(*in_charge, 1);
 		const auto begun = clock::now();
-		for (unsigned i = 0; seconds_since(begun) < 4; ++i) {
+		for (unsigned i = 0, second = 1; seconds_since(begun) < 4; ++i) {
 			const pm_addr address = ipv4(10, 100, static_cast<u8>(i / 250), static_cast<u8>(1 + i % 250));
 			const auto id = static_cast<std::uint8_t>(1 + i % 200);
 			ASSERT_TRUE(server.announce(token, address, id));
 			ASSERT_TRUE(server.withdraw(token, id));
+			if (seconds_since(begun) < second)
+				continue;
+			++second;
+			busiest = std::max(busiest, in_charge->commands() - std::exchange(before, in_charge->commands()));
 		}
 	}
-	EXPECT_GT(in_charge->times(happening::hold), 0u);
+	// A slow machine does not get that far. Seconds are counted from another moment there: one of ours can have parts of two.
+	EXPECT_TRUE(in_charge->times(happening::hold) > 0 || static_cast<double>(busiest) <= 2 * most_a_second)
+		<< busiest << " commands in a second, and it was not held";
 	ASSERT_TRUE(server.announce(token, lab::server_address(1, false), 250));
 	std::cout << "served " << s.expect_paths(all_pairs(2)) << " s after it is honest\n";
 }
