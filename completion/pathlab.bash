@@ -24,7 +24,7 @@ _pathlab()
 		mapfile -t COMPREPLY < <(compgen -W "$(ip netns list 2>/dev/null | cut -d' ' -f1)" -- "$word")
 		return
 		;;
-	stress:-o | stress:--output | compare:-o | compare:--output | report:-o | report:--output | status:--run-dir)
+	stress:-o | stress:--output | compare:-o | compare:--output | report:-o | report:--output | report:--pictures | status:--run-dir)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -d -- "$word")
 		return
@@ -114,7 +114,7 @@ _pathlab()
 		options+=' --priority --buffer --delay --bandwidth -n --repeat --probe-cost -o --output'
 		;;
 	compare) options+=' --quick --full --host-only --only --resume --baseline -o --output --policy --set --buffer' ;;
-	report) options+=' -o --output' ;;
+	report) options+=' -o --output --pictures' ;;
 	advise) options+=' --rate --burst --burst-rate --loss --place --checks' ;;
 	attach) options+=' -n --netns --set --name --allow --most-subflows --replace' ;;
 	detach) options+=' -n --netns' ;;

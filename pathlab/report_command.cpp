@@ -14,7 +14,7 @@ namespace {
 
 struct options {
 	std::vector<std::string> folders;
-	std::string output;
+	std::string output, pictures;
 };
 
 expected<void> run(const options &asked, context &all)
@@ -32,10 +32,13 @@ expected<void> run(const options &asked, context &all)
 	const fs::path folder = !asked.output.empty()           ? fs::path{asked.output}
 				: fs::is_directory(last, error) ? last
 								: last.parent_path() / ".";
-	fs::create_directories(folder, error);
-	if (error)
-		return fail(fmt::format("cannot write into the folder {}: {}", folder.string(), error.message()));
-	if (auto written = report::write_report(runs, folder.string()); !written)
+	for (const fs::path &each : {folder, fs::path{asked.pictures}}) {
+		if (!each.empty())
+			fs::create_directories(each, error);
+		if (error)
+			return fail(fmt::format("cannot write into the folder {}: {}", each.string(), error.message()));
+	}
+	if (auto written = report::write_report(runs, folder.string(), asked.pictures); !written)
 		return written;
 
 	if (all.json) {
@@ -67,6 +70,8 @@ void add_report(CLI::App &app, context &all)
 				->required();
 			command.add_option("-o,--output", o.output,
 					   "The folder for report.html and summary.md (default: the last DIR)");
+			command.add_option("--pictures", o.pictures,
+					   "Write each picture into this folder too, as an SVG file of its own");
 		},
 		&run);
 }

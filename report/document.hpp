@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
-// What a report consists of, whatever it is written as: html.hpp and markdown.hpp write it. All text is plain.
+// What a report consists of, whatever it is written as: html.hpp and markdown.hpp write it. All text is plain; pictures are
+// plots until draw_pictures() of drawing.hpp has drawn them.
 #pragma once
 
 #include <string>
 #include <vector>
+
+#include "report/gnuplot.hpp"
 
 namespace pm::report {
 
@@ -17,10 +20,11 @@ struct table {
 };
 
 struct picture {
-	std::string name{}, title{}, caption{};
-	std::string wide{}, narrow{};        // inline SVG for a screen of 1280 and of 390 pixels; empty: left out
+	std::string name{}, title{};
+	plot what{};
+	std::string wide{}, narrow{};      // inline SVG for a screen of 1280 and of 390 pixels; empty: left out
 	std::vector<std::string> legend{}; // the backends whose curves are in it
-	std::string left_out{};            // why, if it is
+	std::string left_out{};            // why, if it is: no data, or gnuplot does not draw it
 };
 
 struct section {

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "report/page_style.hpp"
+
 namespace pm::report {
 
 namespace {
@@ -72,23 +74,57 @@ double path_seconds(const json &run) { return run.at("missing").value("path_seco
 
 } // namespace
 
-picture drawn(const plot &what, const std::vector<std::string> &legend)
+picture to_draw(const plot &what, const std::vector<std::string> &legend)
 {
-	picture one{.name = what.name,
-		    .title = what.title,
-		    .caption = what.title,
-		    .wide = "",
-		    .narrow = "",
-		    .legend = legend,
-		    .left_out = ""};
-	auto svg = draw(what);
-	if (!svg) {
-		one.left_out = svg.error().text;
-		return one;
+	return {.name = what.name, .title = what.title, .what = what, .legend = legend};
+}
+
+void draw_pictures(document &of)
+{
+	for (section &in : of.sections)
+		for (picture &each : in.pictures) {
+			if (!each.left_out.empty())
+				continue;
+			auto svg = draw(each.what);
+			if (!svg) {
+				each.left_out = svg.error().text;
+				continue;
+			}
+			each.wide = std::move(svg->wide);
+			each.narrow = std::move(svg->narrow);
+		}
+}
+
+std::string as_file(const picture &one)
+{
+	constexpr int width = 900, margin = 16, above = 76;
+	const int height = above + one.what.wide_height + margin;
+	std::string legend;
+	int x = margin;
+	for (const std::string &backend : one.legend) {
+		legend += fmt::format("<g transform='translate({},54)'>{}<text x='38' y='12' font-size='14' "
+				      "fill='var(--ink)'>{}</text></g>\n",
+				      x, legend_mark(backend), backend);
+		x += 60 + 9 * static_cast<int>(backend.size());
 	}
-	one.wide = std::move(svg->wide);
-	one.narrow = std::move(svg->narrow);
-	return one;
+	std::string inner = one.wide; // its size is that of whatever it is in
+	inner.insert(4, fmt::format(" x='{}' y='{}' width='{}' height='{}'", margin, above, width - 2 * margin,
+				    one.what.wide_height));
+	std::string all = fmt::format(
+		"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {0} {1}' width='{0}' height='{1}' "
+		"font-family='DejaVu Sans, sans-serif'>\n<rect width='{0}' height='{1}' fill='var(--paper)'/>\n"
+		"<text x='{2}' y='36' font-size='16' font-weight='bold' fill='var(--ink)'>{3}</text>\n{4}{5}</svg>\n",
+		width, height, margin, one.title, legend, inner);
+	const auto paint = [&](std::string_view name, std::string_view colour) {
+		const std::string variable = fmt::format("var(--{})", name);
+		for (std::size_t at = 0; (at = all.find(variable, at)) != std::string::npos;)
+			all.replace(at, variable.size(), colour);
+	};
+	for (const page_colour &each : page_colours)
+		paint(each.name, each.light);
+	for (const backend_style &each : backend_styles())
+		paint(each.name, each.light);
+	return all;
 }
 
 void add(std::vector<std::string> &to, const std::vector<std::string> &more)

@@ -14,8 +14,11 @@
 
 namespace pm::report {
 
-// Left out, with the reason, if gnuplot does not draw it.
-[[nodiscard]] picture drawn(const plot &what, const std::vector<std::string> &legend);
+[[nodiscard]] picture to_draw(const plot &what, const std::vector<std::string> &legend);
+// All that are not left out; with the reason, those are that gnuplot does not draw.
+void draw_pictures(document &of);
+// A drawn picture as an SVG file of its own, with title and legend, light.
+[[nodiscard]] std::string as_file(const picture &one);
 
 void add(std::vector<std::string> &to, const std::vector<std::string> &more);
 void add_line(std::string &to, const std::string &line);

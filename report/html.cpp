@@ -28,9 +28,9 @@ std::string escaped(std::string_view text)
 
 std::string colours(bool dark)
 {
-	std::string all =
-		dark ? "--paper:#14171a;--ink:#e4e6e8;--soft:#a6adb4;--grid:#353b41;--panel:#1d2226;color-scheme:dark;"
-		     : "--paper:#fff;--ink:#1b1e21;--soft:#5a6169;--grid:#d9dde1;--panel:#f3f5f7;color-scheme:light;";
+	std::string all = fmt::format("color-scheme:{};", dark ? "dark" : "light");
+	for (const page_colour &each : page_colours)
+		all += fmt::format("--{}:{};", each.name, dark ? each.dark : each.light);
 	for (const backend_style &style : backend_styles())
 		all += fmt::format("--{}:{};", style.name, dark ? style.dark : style.light);
 	return all;
@@ -74,7 +74,7 @@ std::string html_of(const picture &one)
 	for (const std::string &backend : one.legend)
 		legend += fmt::format("<li>{}{}</li>", legend_mark(backend), escaped(backend));
 	return fmt::format("<figure id=\"{}\"><figcaption>{}</figcaption>{}\n{}\n{}\n</figure>\n", one.name,
-			   escaped(one.caption), legend.empty() ? "" : "<ul class=\"legend\">" + legend + "</ul>",
+			   escaped(one.title), legend.empty() ? "" : "<ul class=\"legend\">" + legend + "</ul>",
 			   one.wide, one.narrow);
 }
 

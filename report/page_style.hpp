@@ -1,9 +1,19 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
-// The style sheet of a report, but for the backends' colours. Light, dark and paper; from 320 pixels.
+// The style sheet of a report, and its colours but for the backends'. Light, dark and paper; from 320 pixels.
 #pragma once
 
+#include <string_view>
+
 namespace pm::report {
+
+struct page_colour {
+	std::string_view name, light, dark;
+};
+inline constexpr page_colour page_colours[] = {
+	{"paper", "#fff", "#14171a"}, {"ink", "#1b1e21", "#e4e6e8"},   {"soft", "#5a6169", "#a6adb4"},
+	{"grid", "#d9dde1", "#353b41"}, {"panel", "#f3f5f7", "#1d2226"},
+};
 
 inline constexpr const char *page_style = R"css(
 *{box-sizing:border-box}

@@ -103,7 +103,7 @@ section loss_against_rate(const std::vector<point> &points)
 			  .settings = loss_axis(),
 			  .curves = loss_curves(heard, [](const point &one) { return one.rate(); })};
 		add(what.settings, log_axis('x', heard, [](const point &one) { return one.rate(); }));
-		all.pictures.push_back(drawn(what, backends_of(heard)));
+		all.pictures.push_back(to_draw(what, backends_of(heard)));
 		all.tables.push_back(table_of("Loss against rate, " + place_in_words(place), family, "offered", rate_of,
 					      {"lost_share", "missing_at_end", "failed_share", "made_per_s"}));
 		add_line(all.command, command_for(family));
@@ -137,7 +137,12 @@ section latency_distribution(const std::vector<point> &points)
 				  .y = "At most",
 				  .settings = percentile_axes(percentile_curves(chosen)),
 				  .curves = percentile_curves(chosen)};
-			all.pictures.push_back(drawn(what, backends_of(chosen)));
+			std::vector<std::string> legend;
+			for (const curve &each : what.curves)
+				legend.push_back(each.backend);
+			all.pictures.push_back(to_draw(what, legend));
+			if (legend.empty())
+				all.pictures.back().left_out = "no second path came";
 			all.tables.push_back(percentile_table(what.title, chosen));
 			add_line(all.command, command_for(chosen));
 		}
@@ -168,7 +173,7 @@ section paths_over_time(const std::vector<point> &points)
 				       fmt::format("set xrange [0:{:g}]", std::max(1.0, timeline_end(chosen))),
 				       "set rmargin 4"},
 			  .curves = curves};
-		all.pictures.push_back(drawn(what, backends_of(chosen)));
+		all.pictures.push_back(to_draw(what, backends_of(chosen)));
 		all.tables.push_back(table_of("Around an overrun, " + place_in_words(place), chosen, "load", load_of,
 					      {"lost_share", "missing_at_end", "without_path", "recovery"}));
 		all.tables.back().left = 2;
@@ -209,7 +214,7 @@ section cost_per_connection(const std::vector<point> &points)
 		what.wide_height = 90 + 44 * static_cast<int>(backends.size());
 		what.narrow_height = 80 + 40 * static_cast<int>(backends.size());
 		what.left_margin = 14;
-		all.pictures.push_back(drawn(what, {}));
+		all.pictures.push_back(to_draw(what, {}));
 		all.tables.push_back(table_of("Cost, " + place_in_words(place), chosen, "load", load_of,
 					      {"cpu_path_manager", "cpu_machine", "memory"}));
 		all.tables.back().left = 2;
@@ -241,7 +246,7 @@ section loss_against_buffer(const std::vector<point> &points)
 			  .settings = loss_axis(),
 			  .curves = loss_curves(sized, size)};
 		add(what.settings, log_axis('x', sized, size));
-		all.pictures.push_back(drawn(what, backends_of(sized)));
+		all.pictures.push_back(to_draw(what, backends_of(sized)));
 		all.tables.push_back(table_of("Loss against the buffer, " + place_in_words(place), sized, "load",
 					      load_of, {"lost_share", "missing_at_end", "recovery"}));
 		all.tables.back().left = 2;
@@ -269,7 +274,7 @@ section loss_of_replays(const std::vector<point> &points)
 				  .settings = loss_axis(),
 				  .curves = loss_curves(recorded, rate)};
 			add(what.settings, log_axis('x', recorded, rate));
-			all.pictures.push_back(drawn(what, backends_of(recorded)));
+			all.pictures.push_back(to_draw(what, backends_of(recorded)));
 		}
 		all.tables.push_back(
 			table_of("Replays, " + place_in_words(place), everything, "trace, pace",

@@ -245,9 +245,18 @@ document make_document(const std::vector<results> &runs)
 	return all;
 }
 
-expected<void> write_report(const std::vector<results> &runs, const std::string &folder)
+expected<void> write_report(const std::vector<results> &runs, const std::string &folder, const std::string &pictures)
 {
-	const document all = make_document(runs);
+	document all = make_document(runs);
+	draw_pictures(all);
+	for (const section &in : all.sections)
+		for (const picture &each : in.pictures) {
+			if (pictures.empty() || each.wide.empty())
+				continue;
+			if (auto written = write_whole(fmt::format("{}/{}.svg", pictures, each.name), as_file(each));
+			    !written)
+				return written;
+		}
 	if (auto written = write_whole(folder + "/report.html", to_html(all)); !written)
 		return written;
 	return write_whole(folder + "/summary.md", to_markdown(all));

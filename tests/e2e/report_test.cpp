@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
 // pathlab report, and its page in a real browser: Chromium, of the size of a desk and of a hand, light, dark and on paper.
+#include <iterator>
+#include <sstream>
+
 #include <nlohmann/json.hpp>
 
 #include "tests/e2e/program.hpp"
@@ -102,6 +105,46 @@ TEST_F(report_command, without_gnuplot_leaves_the_pictures_out_and_says_why)
 }
 
 // ---- in a browser ----
+
+TEST_F(report_command, writes_each_picture_as_a_file_of_its_own)
+{
+	make("one", made_results());
+	succeed({"report", "one", "--pictures", "one/pictures"});
+	const std::string page = read_file(path("one/report.html"));
+	std::size_t drawn = 0;
+	for (const std::string &file : files()) {
+		if (!file.starts_with("one/pictures/"))
+			continue;
+		++drawn;
+		const std::string picture = read_file(path(file)), name = std::filesystem::path{file}.stem();
+		EXPECT_NE(page.find("<figure id=\"" + name + '"'), std::string::npos) << name;
+		EXPECT_TRUE(picture.starts_with("<svg ") && picture.ends_with("</svg>\n")) << name;
+		EXPECT_EQ(picture.find("var("), std::string::npos) << name << ": a file has no style sheet";
+	}
+	EXPECT_EQ(drawn, 11u);
+	fails({"report", "one", "--pictures", "/proc/new"}, "/proc/new");
+}
+
+// What reproduces a picture has to be what the program takes: without privileges, that is found out and nothing measured.
+TEST_F(report_command, every_command_in_it_is_one_that_the_program_takes)
+{
+	make("one", made_results());
+	succeed({"report", "one"});
+	bool inside = false;
+	std::set<std::string> commands;
+	for (const std::string &line : lines_of(read_file(path("one/summary.md")))) {
+		inside = inside != (line == "```");
+		if (const auto at = line.find("pathlab "); inside && at != std::string::npos)
+			commands.insert(line.substr(at + 8));
+	}
+	EXPECT_GT(commands.size(), 10u);
+	for (const std::string &each : commands) {
+		std::istringstream all{each};
+		const words arguments{std::istream_iterator<std::string>{all}, {}};
+		const outcome done = pathlab(arguments, {.as_nobody = true, .out = "", .mounts = ""});
+		EXPECT_EQ(done.status, 1) << each << '\n' << done.err;
+	}
+}
 
 class report_page : public report_command {
 protected:
@@ -215,6 +258,25 @@ TEST_F(report_page, has_an_answer_tables_and_commands)
 
 TEST_F(report_page, prints_black_on_white_with_the_wide_pictures)
 {
+TEST_F(report_page, a_picture_in_a_file_of_its_own_has_title_legend_and_curves)
+{
+	succeed({"report", "one", "--pictures", "pictures"});
+	ASSERT_TRUE(browser_->open(path("pictures/latency-host-500.svg"), {}));
+	EXPECT_EQ(browser_->errors(), std::vector<std::string>{});
+	EXPECT_EQ(evaluate("document.documentElement.tagName"), "svg") << "else it is no well-formed file";
+	EXPECT_EQ(evaluate("document.querySelector('text').textContent"),
+		  "Time to the second path at 500/s, on the host");
+	for (const char *backend : {"kernel", "mptcpd-stock", "mptcpd", "netlink", "ringbuf"})
+		EXPECT_EQ(evaluate("[...document.querySelectorAll('text')].filter(t => t.textContent === '" +
+				   std::string{backend} + "').length"),
+			  1)
+			<< backend;
+	EXPECT_EQ(evaluate("[...document.querySelectorAll('text')].filter(t => t.getBoundingClientRect().right > "
+			   "document.documentElement.getBoundingClientRect().right).length"),
+		  0);
+	EXPECT_GT(evaluate("document.querySelectorAll('path').length"), 20);
+}
+
 	ASSERT_TRUE(browser_->open(page(), {.width = 700, .height = 900, .dark = true, .paper = true}));
 	EXPECT_EQ(evaluate("getComputedStyle(document.body).backgroundColor"), "rgb(255, 255, 255)");
 	EXPECT_EQ(evaluate("getComputedStyle(document.querySelector('nav')).display"), "none");
