@@ -158,10 +158,10 @@ std::vector<std::string> ranked(const selection &of, const char *key, const char
 // Emulated, some code is slower than other by far more than on a processor.
 bool is_emulated(const results &all, const std::string &place)
 {
-	const json &described = place == "vm" && all.data.contains("virtual_machine")
-					? all.data.at("virtual_machine").at("machine")
-					: all.data.at("machine");
-	return described.value("processor", "").find("TCG") != std::string::npos;
+	const json::json_pointer own{"/virtual_machine/machine/processor"}, ours{"/machine/processor"};
+	const json::json_pointer &at = place == "vm" && all.data.contains(own) ? own : ours;
+	const json processor = all.data.value(at, json{});
+	return processor.is_string() && processor.get<std::string>().find("TCG") != std::string::npos;
 }
 
 // One figure of all backends at the calmest load, in each place: "at 500/s on the host: kernel 42 us and netlink 62 us".

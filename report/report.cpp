@@ -170,7 +170,7 @@ section raw_data(const results &all)
 				     events.is_object() ? text_at(events, "emitted") : "-",
 				     events.is_object() ? text_at(events, "delivered") : "-", lost,
 				     run.at("connections").at("made").dump(), text_at(run.at("missing"), "at_end"),
-				     run.at("excluded").is_null() ? "" : text_at(run, "excluded")});
+				     run.value("excluded", json{}).is_null() ? "" : text_at(run, "excluded")});
 	}
 	one.tables = {std::move(rows)};
 	return one;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 #include "report/results_file.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
@@ -18,83 +19,224 @@ namespace {
 
 using pointer = json::json_pointer;
 
-enum class type { text, number, number_or_text, list, object, text_or_null };
+// number: 0 or more, and such that sums of it are exact enough; difference: may be below 0. name: goes into the pictures'
+// scripts, the page's ids and commands for a shell, so it has no sign that means something there. counts: by stage.
+enum class type { text, name, number, difference, rate, flag, list, object, counts, pairs };
+
+constexpr double largest_number = 1e18;
+
+bool is_number(const json &value) { return value.is_number() && value.get<double>() <= largest_number; }
+bool is_count(const json &value) { return is_number(value) && value.get<double>() >= 0; }
+bool is_pair(const json &value)
+{
+	return value.is_array() && value.size() == 2 && is_count(value[0]) && is_count(value[1]);
+}
+
+bool is_name(const json &value)
+{
+	return value.is_string() && !value.get_ref<const std::string &>().empty() &&
+	       value.get_ref<const std::string &>().find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") ==
+		       std::string::npos;
+}
 
 bool is(const json &value, type wanted)
 {
 	switch (wanted) {
 	case type::text: return value.is_string();
-	case type::number: return value.is_number();
-	case type::number_or_text: return value.is_number() || value.is_string();
+	case type::name: return is_name(value);
+	case type::number: return is_count(value);
+	case type::difference: return is_number(value) && value.get<double>() >= -largest_number;
+	case type::rate: return is_count(value) || value == "max";
+	case type::flag: return value.is_boolean();
 	case type::list: return value.is_array();
 	case type::object: return value.is_object();
-	case type::text_or_null: return value.is_string() || value.is_null();
+	case type::counts: return value.is_object() && std::all_of(value.begin(), value.end(), is_count);
+	case type::pairs: return value.is_array() && std::all_of(value.begin(), value.end(), is_pair);
 	}
 	return false;
 }
 
+enum class presence { required, optional }; // optional: may be missing, or null
+
 struct field {
 	const char *where;
 	type what;
+	presence there = presence::required; // if the object that it is in is there
 };
 
-// What the reports look at without asking first.
-constexpr field of_results[] = {{"/machine", type::object},
-				{"/versions", type::object},
-				{"/replay", type::list},
-				{"/stress", type::list},
-				{"/left_out", type::list}};
-constexpr field of_replay_run[] = {{"/backend", type::text},        {"/policy", type::text},
-				   {"/trace", type::text},          {"/pace", type::object},
-				   {"/emitted", type::number},      {"/lost", type::object},
-				   {"/decisions", type::object},    {"/latency_ns", type::object},
-				   {"/offered_per_s", type::number}};
-constexpr field of_stress_run[] = {{"/scenario", type::text},
-				   {"/backend", type::text},
-				   {"/policy", type::text},
-				   {"/place", type::text},
-				   {"/load", type::object},
-				   {"/load/rate", type::number_or_text},
-				   {"/repetition", type::number},
-				   {"/excluded", type::text_or_null},
-				   {"/connections/asked", type::number},
-				   {"/connections/made", type::number},
-				   {"/subflows", type::object},
-				   {"/missing", type::object}};
-constexpr field of_left_out[] = {{"/backend", type::text}, {"/place", type::text}, {"/reason", type::text}};
+// Every field that a report looks at.
+constexpr presence optional = presence::optional;
+constexpr field of_results[] = {
+	{"/machine", type::object},
+	{"/machine/processor", type::text, optional},
+	{"/versions", type::object},
+	{"/virtual_machine", type::object, optional},
+	{"/virtual_machine/machine", type::object, optional},
+	{"/virtual_machine/machine/processor", type::text, optional},
+	{"/virtual_machine/probes", type::object, optional},
+	{"/command", type::text, optional},
+	{"/started", type::text, optional},
+	{"/complete", type::flag, optional},
+	{"/failure", type::text, optional},
+	{"/probes", type::object, optional},
+	{"/replay", type::list},
+	{"/stress", type::list},
+	{"/left_out", type::list},
+};
+constexpr field of_probes[] = {
+	{"/rate_with", type::number},
+	{"/rate_without", type::number},
+	{"/cost_share", type::difference, optional},
+	{"/repetitions", type::number, optional},
+	{"/backend", type::name, optional},
+	{"/ratio", type::object, optional},
+	{"/ratio/median", type::number},
+	{"/ratio/min", type::number},
+	{"/ratio/max", type::number},
+};
+constexpr field of_latency[] = {
+	{"/n", type::number},   {"/p50", type::number}, {"/p90", type::number},
+	{"/p99", type::number}, {"/max", type::number}, {"/histogram", type::pairs},
+};
+constexpr field of_replay_run[] = {
+	{"/backend", type::name},
+	{"/policy", type::name},
+	{"/place", type::name, optional},
+	{"/trace", type::text},
+	{"/excluded", type::text, optional},
+	{"/pace", type::object},
+	{"/pace/rate", type::rate, optional},
+	{"/pace/speed", type::number, optional},
+	{"/emitted", type::number},
+	{"/lost", type::counts},
+	{"/decisions", type::object},
+	{"/decisions/expected", type::number, optional},
+	{"/decisions/missing", type::number, optional},
+	{"/tail_delivered", type::number, optional},
+	{"/cpu_ns_per_event", type::number, optional},
+	{"/latency_ns", type::object},
+	{"/offered_per_s", type::number},
+};
+constexpr field of_stress_run[] = {
+	{"/scenario", type::name},
+	{"/backend", type::name},
+	{"/policy", type::name},
+	{"/place", type::name},
+	{"/load", type::object},
+	{"/load/rate", type::rate},
+	{"/load/connections", type::number, optional},
+	{"/load/paths", type::number, optional},
+	{"/load/buffer_bytes", type::number, optional},
+	{"/load/announced", type::number, optional},
+	{"/load/contention", type::number, optional},
+	{"/load/priority", type::name, optional},
+	{"/load/delay_us", type::number, optional},
+	{"/load/megabits", type::number, optional},
+	{"/repetition", type::number},
+	{"/excluded", type::text, optional},
+	{"/connections", type::object},
+	{"/connections/asked", type::number},
+	{"/connections/made", type::number},
+	{"/connections/failed", type::number, optional},
+	{"/events", type::object, optional},
+	{"/events/emitted", type::number},
+	{"/events/delivered", type::number},
+	{"/events/acted_on", type::number, optional},
+	{"/events/lost", type::counts},
+	{"/commands", type::object, optional},
+	{"/commands/sent", type::number},
+	{"/commands/accepted", type::number},
+	{"/commands/refused", type::number},
+	{"/subflows", type::object},
+	{"/subflows/expected", type::number, optional},
+	{"/subflows/client", type::number, optional},
+	{"/subflows/server", type::number, optional},
+	{"/subflows/missing", type::number, optional},
+	{"/missing", type::object},
+	{"/missing/at_end", type::number, optional},
+	{"/missing/path_seconds", type::number, optional},
+	{"/missing/timeline_ms", type::pairs, optional},
+	{"/join_latency_ns", type::object, optional},
+	{"/rate", type::object, optional},
+	{"/rate/made_per_s", type::number, optional},
+	{"/cpu_ns_per_connection", type::object, optional},
+	{"/cpu_ns_per_connection/path_manager", type::number, optional},
+	{"/cpu_ns_per_connection/machine", type::number, optional},
+	{"/memory_kib", type::number, optional},
+	{"/recovery_ms", type::number, optional},
+	{"/moving_ms", type::number, optional},
+};
+constexpr field of_left_out[] = {{"/backend", type::name}, {"/place", type::name}, {"/reason", type::text}};
 
-// Where an object is not as it should be; empty if it is.
+// What is there and not null.
+const json *find(const json &in, const pointer &at)
+{
+	return in.contains(at) && !in.at(at).is_null() ? &in.at(at) : nullptr;
+}
+
+// What is wrong with the first field that is not as it should be, in words; empty if all are.
 template <std::size_t N>
-std::string first_wrong(const json &object, const field (&fields)[N])
+std::string first_wrong(const json &object, const std::string &where, const field (&fields)[N])
 {
 	if (!object.is_object())
-		return "(it is no object)";
+		return where + " is no object";
 	for (const field &each : fields) {
 		const pointer at{each.where};
-		if (!object.contains(at) || !is(object.at(at), each.what))
-			return each.where;
+		const json *value = find(object, at);
+		if (!value && (each.there == presence::optional || !find(object, at.parent_pointer())))
+			continue;
+		if (value && is(*value, each.what))
+			continue;
+		if (value && value->is_string() && each.what == type::name)
+			return fmt::format("{}{} may only have a-z, 0-9 and - in it, and has {}", where, each.where,
+					   value->dump(-1, ' ', true, json::error_handler_t::replace));
+		return fmt::format("{}{} is {}", where, each.where,
+				   value ? "of another type, or out of range" : "missing");
 	}
 	return {};
 }
 
+// The same, of what may be missing.
 template <std::size_t N>
-std::string first_wrong_in(const json &list, const char *name, const field (&fields)[N])
+std::string first_wrong_at(const json &in, const char *at, const std::string &where, const field (&fields)[N])
 {
-	for (std::size_t i = 0; i < list.size(); ++i)
-		if (const std::string wrong = first_wrong(list[i], fields); !wrong.empty())
-			return fmt::format("/{}/{}{}", name, i, wrong);
-	return {};
+	const json *there = find(in, pointer{at});
+	return there ? first_wrong(*there, where + at, fields) : std::string{};
+}
+
+std::string first_wrong_run(const json &run, const std::string &where)
+{
+	const bool stress = where.starts_with("/stress");
+	std::string wrong = stress ? first_wrong(run, where, of_stress_run) : first_wrong(run, where, of_replay_run);
+	return wrong.empty() ? first_wrong_at(run, stress ? "/join_latency_ns" : "/latency_ns", where, of_latency)
+			     : wrong;
+}
+
+std::string first_wrong_of(const json &data)
+{
+	std::string wrong = first_wrong(data, "", of_results);
+	for (const char *probes : {"/probes", "/virtual_machine/probes"})
+		if (wrong.empty())
+			wrong = first_wrong_at(data, probes, "", of_probes);
+	for (const char *list : {"replay", "stress", "left_out"})
+		for (std::size_t i = 0; wrong.empty() && i < data.at(list).size(); ++i) {
+			const json &each = data.at(list)[i];
+			const std::string where = fmt::format("/{}/{}", list, i);
+			wrong = list == std::string_view{"left_out"} ? first_wrong(each, where, of_left_out)
+								     : first_wrong_run(each, where);
+		}
+	return wrong;
 }
 
 void exclude_what_does_not_add_up(json &run)
 {
-	const json &events = run.value("events", json{});
-	if (!run.at("excluded").is_null() || !events.is_object())
+	if (find(run, pointer{"/excluded"}) || !find(run, pointer{"/events"}))
 		return;
-	std::uint64_t sum = events.value("delivered", std::uint64_t{0});
+	const json &events = run.at("events");
+	auto sum = events.at("delivered").get<std::uint64_t>();
 	for (const auto &[stage, count] : events.at("lost").items())
 		sum += count.get<std::uint64_t>();
-	const auto emitted = events.value("emitted", std::uint64_t{0});
+	const auto emitted = events.at("emitted").get<std::uint64_t>();
 	if (sum != emitted)
 		run["excluded"] = fmt::format("its sum does not close: {} events emitted, {} delivered or lost",
 					      emitted, sum);
@@ -122,25 +264,10 @@ expected<results> check_results(const std::string &name, json data)
 	for (const char *list : {"replay", "stress", "left_out"})
 		if (!data.contains(list))
 			data[list] = json::array();
-	std::string wrong = first_wrong(data, of_results);
-	if (wrong.empty())
-		wrong = first_wrong_in(data.at("replay"), "replay", of_replay_run);
-	if (wrong.empty())
-		wrong = first_wrong_in(data.at("stress"), "stress", of_stress_run);
-	if (wrong.empty())
-		wrong = first_wrong_in(data.at("left_out"), "left_out", of_left_out);
-	if (!wrong.empty())
-		return fail(fmt::format("{} is not as its schema {} has it: {} is missing or of another type", name,
-					results_schema, wrong));
-	for (json &run : data.at("stress")) {
-		try {
-			exclude_what_does_not_add_up(run);
-		} catch (const json::exception &) {
-			return fail(fmt::format(
-				"{} is not as its schema {} has it: the events of a stress run are no numbers", name,
-				results_schema));
-		}
-	}
+	if (const std::string wrong = first_wrong_of(data); !wrong.empty())
+		return fail(fmt::format("{} is not as its schema {} has it: {}", name, results_schema, wrong));
+	for (json &run : data.at("stress"))
+		exclude_what_does_not_add_up(run);
 	return results{name, std::move(data)};
 }
 

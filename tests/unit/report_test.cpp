@@ -242,31 +242,27 @@ TEST(changes, says_what_cannot_be_judged_and_that_machines_differ)
 	EXPECT_TRUE(has(found.in_one_sentence(), "not measured on the same machine"));
 }
 
-// ---- what is no results file ----
-
-TEST(results_file, of_another_schema_or_shape_is_refused_in_one_sentence)
+TEST(second_paths, that_never_came_are_later_than_all_others)
 {
-	const auto refused = [](json data) {
-		const auto checked = check_results("file", std::move(data));
-		EXPECT_FALSE(checked);
-		const std::string text = checked ? "" : checked.error().text;
-		EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 0);
-		return text;
+	const std::pair<unsigned, const char *> table[] = {
+		{0, "netlink|50.0 ms|90.0 ms|99.0 ms|99.7 ms|99.7 ms|1,000 of 1,000|500|1|"},
+		{20, "netlink|52.0 ms|92.0 ms|never|never|99.7 ms|980 of 1,000|500|1|"},
+		{600, "netlink|never|never|never|never|99.7 ms|400 of 1,000|500|1|"},
+		{1000, "netlink|never|never|never|never|-|0 of 1,000|0|1|"},
 	};
-	json old = test::made_results();
-	old["schema"] = 1;
-	EXPECT_TRUE(has(refused(old), "has the schema 1, this pathlab reads pathlab-results/2"));
-	EXPECT_TRUE(has(refused(json::array()), "no results.json"));
-	EXPECT_TRUE(has(refused(json::object()), "no schema"));
-	json without = test::made_results();
-	without["stress"][3].erase("load");
-	EXPECT_TRUE(has(refused(without), "/stress/3/load"));
-	json of_type = test::made_results();
-	of_type["stress"][3]["events"] = {{"emitted", "many"}, {"delivered", 1}, {"lost", json::object()}};
-	EXPECT_TRUE(has(refused(of_type), "no numbers"));
-	const auto missing = read_results("/nowhere/at/all");
-	ASSERT_FALSE(missing);
-	EXPECT_TRUE(has(missing.error().text, "/nowhere/at/all"));
+	for (const auto &[lacking, row] : table) {
+		const results all = read(with_second_paths(lacking));
+		const document written = make_document({all});
+		EXPECT_EQ(rows_of(find(written, "latency")->tables.at(0), "netlink").at(0), row);
+		const point one = points_of(all).at(0);
+		EXPECT_EQ(in_words(unit::duration, one.figure("join_p99")), lacking ? "never" : "99.0 ms");
+		const picture &drawn = find(written, "latency")->pictures.at(0);
+		EXPECT_EQ(drawn.what.curves.size(), lacking < 1000) << "what never came has no curve";
+		// 1 / (1 - share): to where the others never came, or to the last of those that were captured.
+		if (lacking < 1000) {
+			EXPECT_DOUBLE_EQ(drawn.what.curves[0].rows.back()[0], lacking ? 1000.0 / lacking : 500);
+		}
+	}
 }
 
 // ---- pages ----
