@@ -111,6 +111,7 @@ nlohmann::json to_json(const advice &one, const options &asked)
 		{"enough", one.enough(asked.loss)},
 		{"error",
 		 {{"points", one.model.checks.size()},
+		  {"with_loss", one.model.telling()},
 		  {"median", one.model.median_error()},
 		  {"largest", one.model.largest_error()}}},
 		{"checks", checks}};
@@ -134,15 +135,16 @@ void print(const std::vector<advice> &all, const options &asked, const std::stri
 		   format_count(asked.rate), format_count(asked.burst), format_count(asked.burst_rate),
 		   format_share(asked.loss), recommended);
 	std::vector<std::vector<std::string>> rows{
-		{"backend", "needs", "reads events/s", "away for", "busy", "model off by (median, most)", "on points"}};
+		{"backend", "needs", "reads events/s", "away for", "busy", "model off by (median, most)",
+		 "where any was lost"}};
 	for (const advice &one : all)
 		rows.push_back(
 			{one.model.backend, verdict(one, asked), format_count(one.model.by.events_per_s),
 			 format_duration(one.model.at_worst.pause_s * 1e9), fmt::format("{:.0f} %", 100 * one.busy),
-			 one.model.checks.empty() ? "not checked"
+			 one.model.telling() == 0 ? "not known"
 						  : fmt::format("{:.1f}, {:.1f} points", 100 * one.model.median_error(),
 								100 * one.model.largest_error()),
-			 fmt::format("{}", one.model.checks.size())});
+			 fmt::format("{} of {}", one.model.telling(), one.model.checks.size())});
 	fmt::print("{}", format_table(rows, 2));
 	if (asked.checks)
 		print_checks(all);

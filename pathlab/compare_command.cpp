@@ -105,18 +105,8 @@ expected<std::optional<report::results>> read_baseline(const std::string &file)
 expected<void> hold_against(const report::results &baseline, const report::results &now, bool json)
 {
 	const auto changes = report::compare_results(baseline, now);
-	if (changes.worse() > 0) {
-		std::string words = changes.in_one_sentence();
-		for (const auto &each : changes.figures)
-			if (each.worse())
-				words += fmt::format(" {} of {} ({}, {}): {};", each.what->title, each.after->backend,
-						     each.after->scenario, each.after->load_in_words(),
-						     report::change_in_words(each));
-		words.pop_back();
-		return fail(words);
-	}
-	if (changes.figures.empty())
-		return fail(changes.in_one_sentence());
+	if (!changes.holds())
+		return fail(changes.what_got_worse());
 	if (!json)
 		fmt::print("{}\n", changes.in_one_sentence());
 	return {};
@@ -184,7 +174,7 @@ void add_compare(CLI::App &app, context &all)
 					 "Go on with what an interrupted comparison has left in the folder");
 			command.add_option("--baseline", o.baseline,
 					   "Earlier results, a file or folder: fail if a figure got worse than there, "
-					   "beyond its noise");
+					   "beyond its noise, or is gone");
 			command.add_option("-o,--output", o.folder,
 					   "The folder for report, results and traces (default: results)");
 			command.add_option("--policy", o.policy, "The policy (default: fullmesh)");

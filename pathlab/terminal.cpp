@@ -63,7 +63,7 @@ std::string format_share(double share)
 		return fmt::format("{:.0f} %", percent);
 	if (percent < 0.01)
 		return "<0.01 %";
-	if (percent > 99.9)
+	if (percent > 99.9 && percent < 100)
 		return ">99.9 %";
 	return fmt::format("{:.{}f} %", percent, percent < 1 ? 2 : percent < 10 || percent > 99 ? 1 : 0);
 }

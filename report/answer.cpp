@@ -83,20 +83,34 @@ std::string worst_in_words(const worst &one)
 			   one.at->scenario, in_words(unit::per_second, one.at->rate()));
 }
 
-// How long each took until every connection had its paths, after an overrun that was forced.
+// How long each took until every connection had its paths, after an overrun that was forced; and in how many of the runs.
 std::string after_overrun(const selection &of)
 {
 	std::vector<std::string> back;
 	for (const std::string &backend : backends_of(of)) {
 		const point &one = *of_backend(of, backend).front();
-		const summary lost = one.figure("lost_share"), took = one.figure("recovery"),
-			      missing = one.figure("missing_at_end");
-		const bool never = missing.most > 0;
-		if (lost.n == 0 || lost.most == 0 || (took.n == 0 && !never))
+		const summary lost = one.figure("lost_share"), took = one.figure("recovery");
+		if (lost.n == 0 || lost.most == 0 || took.n == 0)
 			continue;
-		back.push_back(fmt::format("{} {}", backend, never ? "never" : in_words(unit::duration, took.median)));
+		const auto all = one.values("recovery");
+		back.push_back(fmt::format("{} {} ({} of {} runs)", backend, in_words(unit::duration, took.median),
+					   took.n - static_cast<std::size_t>(std::count(all.begin(), all.end(), never)),
+					   took.n));
 	}
 	return back.empty() ? "" : "; after an overrun that was forced, every path was back after: " + list_of(back);
+}
+
+// "netlink and bpf", each with the highest rate at which it was measured; said once if that is the same for all.
+std::string up_to_their_rates(const selection &of, const std::vector<std::string> &backends)
+{
+	std::vector<std::string> rates, words;
+	for (const std::string &backend : backends)
+		rates.push_back(in_words(unit::per_second, highest_rate(of_backend(of, backend))));
+	if (std::count(rates.begin(), rates.end(), rates.front()) == std::ssize(rates))
+		return fmt::format("{} (up to {})", list_of(backends), rates.front());
+	for (std::size_t i = 0; i < backends.size(); ++i)
+		words.push_back(fmt::format("{} (up to {})", backends[i], rates[i]));
+	return list_of(words);
 }
 
 std::string loss_sentence(const std::vector<point> &points)
@@ -114,11 +128,10 @@ std::string loss_sentence(const std::vector<point> &points)
 		else
 			some.push_back(worst_in_words(one));
 	}
-	std::string words = fmt::format("Of the {} {}, up to {}, ",
-					real ? "events of real connections" : "replayed events", place_in_words(place),
-					in_words(unit::per_second, highest_rate(heard)));
+	std::string words = fmt::format(
+		"Of the {} {}, ", real ? "events of real connections" : "replayed events", place_in_words(place));
 	if (!none.empty())
-		words += list_of(none) + " lost none in any run";
+		words += up_to_their_rates(heard, none) + " lost none in any run";
 	if (!some.empty())
 		words += (none.empty() ? "" : ", ") + list_of(some);
 	std::vector<std::string> left;
@@ -144,7 +157,7 @@ std::vector<std::string> ranked(const selection &of, const char *key, const char
 		if (value.n == 0)
 			continue;
 		std::string words = fmt::format("{} {}", each->backend, in_words(unit::duration, value.median));
-		if (also && each->figure(also).n)
+		if (also && value.median < never)
 			words += fmt::format(" ({})", in_words(unit::duration, each->figure(also).median));
 		all.emplace_back(value.median, words);
 	}
@@ -174,8 +187,7 @@ std::string calm_by_place(const results &all, const std::vector<point> &points, 
 				     which::lowest_rate);
 		if (calm.empty())
 			continue;
-		words.push_back(fmt::format("at {} {}{}: {}", in_words(unit::per_second, calm.front()->rate()),
-					    place_in_words(place),
+		words.push_back(fmt::format("at {} {}{}: {}", rates_in_words(calm), place_in_words(place),
 					    is_emulated(all, place) ? " (emulated: not a processor's times)" : "",
 					    list_of(ranked(calm, key, also))));
 	}
@@ -190,13 +202,15 @@ std::string time_sentence(const results &all, const std::vector<point> &points)
 	return fmt::format("The second path began after, in the median (and the 99th percentile), {}.", times);
 }
 
-std::string why_not(const results &all, const std::string &backend)
+// Why there is nothing of a backend: as it is said of this place, or else of another one.
+std::string why_not(const results &all, const std::string &backend, const std::string &place)
 {
+	const json *found = nullptr;
 	for (const json &each : all.data.at("left_out"))
-		if (each.at("backend") == backend)
-			return fmt::format("{}: {}", place_in_words(each.at("place")),
-					   each.at("reason").get<std::string>());
-	return "there is no run of it that counts";
+		if (each.at("backend") == backend && (!found || each.at("place") == place))
+			found = &each;
+	return found ? fmt::format("{}: {}", place_in_words(found->at("place")), found->at("reason").get<std::string>())
+		     : "there is no run of it that counts";
 }
 
 // "lost up to 3 % of the events", "left up to 1 % of the connections without a path", or both.
@@ -211,30 +225,53 @@ std::string losses(const worst &one)
 	return list_of(words);
 }
 
-// What follows for the choice between netlink and the kernel, from what was lost behind both.
-std::string verdict(const results &all, const std::vector<point> &points)
+bool loses_any(const worst &one) { return one.lost > 0 || one.missing > 0; }
+
+// Of a place where netlink loses: whether bpf does better there.
+std::string against_bpf(const results &all, const selection &there, const std::string &place)
 {
-	const selection everything = as_it_comes(points, part::stress, main_place(points, part::stress));
-	const selection netlink = of_backend(everything, "netlink"), bpf = of_backend(everything, "bpf");
-	if (netlink.empty())
-		return fmt::format("netlink was not measured there ({})", why_not(all, "netlink"));
-	const worst behind_netlink = worst_of(netlink).front();
-	const bool loses = behind_netlink.lost > 0 || behind_netlink.missing > 0;
-	const std::string own = loses ? "netlink " + losses(behind_netlink)
-				      : fmt::format("netlink is good enough for all that was tried, up to {}",
-						    in_words(unit::per_second, highest_rate(netlink)));
+	const worst netlink = worst_of(of_backend(there, "netlink")).front();
+	const std::string own = fmt::format("netlink {} {}", losses(netlink), place_in_words(place));
+	const selection bpf = of_backend(there, "bpf");
 	if (bpf.empty())
 		return fmt::format("{}, and whether the kernel does better was not measured there (bpf, {})", own,
-				   why_not(all, "bpf"));
+				   why_not(all, "bpf", place));
 	const worst in_kernel = worst_of(bpf).front();
-	const bool kernel_loses = in_kernel.lost > 0 || in_kernel.missing > 0;
-	if (!loses)
-		return own + (kernel_loses ? ", while bpf " + losses(in_kernel)
-					   : ", and bpf has only time and cost in its favour");
-	if (!kernel_loses)
-		return own + " where bpf did not: there the kernel is worth it";
-	const bool better = in_kernel.lost < behind_netlink.lost || in_kernel.missing < behind_netlink.missing;
+	if (!loses_any(in_kernel))
+		return own + ", where bpf did not: there the kernel is worth it";
+	const bool better = in_kernel.lost < netlink.lost || in_kernel.missing < netlink.missing;
 	return fmt::format("{}, and bpf {}, which is {}", own, losses(in_kernel), better ? "less" : "no better");
+}
+
+// What follows for the choice between netlink and the kernel, from what was lost behind both, in every place.
+std::string verdict(const results &all, const std::vector<point> &points)
+{
+	std::vector<std::string> rates, netlink_loses, bpf_loses;
+	bool bpf_measured = false;
+	for (const std::string &place : places_of(points, part::stress)) {
+		const selection there = as_it_comes(points, part::stress, place);
+		const selection netlink = of_backend(there, "netlink"), bpf = of_backend(there, "bpf");
+		bpf_measured = bpf_measured || !bpf.empty();
+		if (!bpf.empty() && loses_any(worst_of(bpf).front()))
+			bpf_loses.push_back(losses(worst_of(bpf).front()) + ' ' + place_in_words(place));
+		if (netlink.empty())
+			continue;
+		rates.push_back(fmt::format("up to {} {}", in_words(unit::per_second, highest_rate(netlink)),
+					    place_in_words(place)));
+		if (loses_any(worst_of(netlink).front()))
+			netlink_loses.push_back(against_bpf(all, there, place));
+	}
+	const std::string main = main_place(points, part::stress);
+	if (rates.empty())
+		return fmt::format("netlink was not measured ({})", why_not(all, "netlink", main));
+	if (!netlink_loses.empty())
+		return fmt::format("{}", fmt::join(netlink_loses, "; "));
+	const std::string enough = "netlink is good enough for all that was tried, " + list_of(rates);
+	if (!bpf_measured)
+		return fmt::format("{}, and whether the kernel does better was not measured (bpf, {})", enough,
+				   why_not(all, "bpf", main));
+	return enough + (bpf_loses.empty() ? ", and bpf has only time and cost in its favour"
+					   : ", while bpf " + list_of(bpf_loses));
 }
 
 std::string cost_sentence(const results &all, const std::vector<point> &points)

@@ -6,6 +6,9 @@
 #include <map>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "report/selection.hpp"
 
 namespace pm::report {
 
@@ -29,6 +32,46 @@ std::size_t count_if(const std::vector<changed_figure> &figures, bool (*is)(cons
 	return static_cast<std::size_t>(std::count_if(figures.begin(), figures.end(), is));
 }
 
+// Of the results, why this backend is not there; empty if nothing is said.
+std::string reason_of(const results &in, const point &of)
+{
+	for (const json &each : in.data.at("left_out"))
+		if (each.at("backend") == of.backend && each.at("place") == of.place)
+			return each.at("reason");
+	return {};
+}
+
+void add_gone(comparison_of_results &to, const point &of, const std::string &what, const std::string &why = {})
+{
+	const std::string load = fmt::format("{}, {}", of.scenario, of.load_in_words());
+	for (gone &each : to.vanished)
+		if (each.backend == of.backend && each.place == of.place && each.what == what) {
+			each.loads.push_back(load);
+			return;
+		}
+	to.vanished.push_back({of.backend, of.place, what, why, {load}});
+}
+
+// A figure of a point that both have, with runs that count: to compare, or gone.
+void add_figure(comparison_of_results &to, const point &then, const point &now, const figure &what)
+{
+	const auto a = then.values(what.key), b = now.values(what.key);
+	if (a.empty())
+		return;
+	if (b.empty())
+		add_gone(to, now, fmt::format("no “{}”", what.title));
+	else
+		to.figures.push_back({&then, &now, &what, {}});
+}
+
+// A figure that ended, and does so no more, is gone however few runs there are.
+void add_what_never_ends(comparison_of_results &to)
+{
+	for (const changed_figure &each : to.figures)
+		if (std::isfinite(each.by.before.median) && !std::isfinite(each.by.after.median))
+			add_gone(to, *each.after, fmt::format("“{}” never", each.what->title));
+}
+
 } // namespace
 
 std::size_t comparison_of_results::worse() const
@@ -44,6 +87,12 @@ std::size_t comparison_of_results::unjudged() const
 	return count_if(figures, [](const changed_figure &each) { return !each.by.judged; });
 }
 
+std::string gone::in_words() const
+{
+	return fmt::format("{} of {} {} ({}){}", what, backend, place_in_words(place), fmt::join(loads, "; "),
+			   why.empty() ? "" : ", because " + why);
+}
+
 std::string comparison_of_results::in_one_sentence() const
 {
 	if (figures.empty())
@@ -53,11 +102,24 @@ std::string comparison_of_results::in_one_sentence() const
 		figures.size(), before, after, worse(), better());
 	if (unjudged())
 		words += fmt::format("; {} cannot be judged, for want of three runs", unjudged());
-	if (only_before + only_after)
-		words += fmt::format("; {} points are only in one of the two", only_before + only_after);
+	if (only_after)
+		words += fmt::format("; {} points are only in {}", only_after, after);
+	for (const gone &each : vanished)
+		words += fmt::format("; {} has {}", after, each.in_words());
 	if (!elsewhere.empty())
 		words += fmt::format("; they were not measured on the same machine ({})", elsewhere);
 	return words + '.';
+}
+
+std::string comparison_of_results::what_got_worse() const
+{
+	std::vector<std::string> all;
+	for (const changed_figure &each : figures)
+		if (each.worse())
+			all.push_back(fmt::format("{} of {} ({}, {}): {}", each.what->title, each.after->backend,
+						  each.after->scenario, each.after->load_in_words(),
+						  change_in_words(each)));
+	return in_one_sentence() + (all.empty() ? "" : " ") + fmt::format("{}", fmt::join(all, "; "));
 }
 
 comparison_of_results compare_results(const results &before, const results &after)
@@ -68,39 +130,46 @@ comparison_of_results compare_results(const results &before, const results &afte
 				  .before_points = points_of(before),
 				  .after_points = points_of(after),
 				  .elsewhere = machine_difference(before.data, after.data)};
-	std::map<std::string, const point *> earlier;
-	for (const point &each : all.before_points)
-		earlier[each.key()] = &each;
-	std::map<const figure *, std::vector<std::vector<double>>> samples; // of both, for the typical scatter
-	for (const point &now : all.after_points) {
-		const auto then = earlier.find(now.key());
-		if (then == earlier.end()) {
-			++all.only_after;
+	std::map<std::string, const point *> later;
+	for (const point &each : all.after_points)
+		later[each.key()] = &each;
+	all.only_after = later.size();
+	for (const point &then : all.before_points) {
+		const auto now = later.find(then.key());
+		all.only_after -= now != later.end();
+		if (then.runs.empty())
 			continue;
-		}
-		for (const figure &what : figures_of(now.of)) {
-			const auto a = then->second->values(what.key), b = now.values(what.key);
-			if (a.empty() || b.empty())
-				continue;
-			all.figures.push_back({then->second, &now, &what, {}});
-			samples[&what].push_back(a);
-			samples[&what].push_back(b);
-		}
-		earlier.erase(then);
+		if (now == later.end())
+			add_gone(all, then, "no run", reason_of(after, then));
+		else if (now->second->runs.empty())
+			add_gone(all, then, "only excluded runs",
+				 now->second->excluded.front()->value("excluded", std::string{}));
+		else
+			for (const figure &what : figures_of(then.of))
+				if (!what.derived)
+					add_figure(all, then, *now->second, what);
 	}
-	all.only_before = earlier.size();
+	std::map<const figure *, std::vector<std::vector<double>>> samples; // of both, for the typical scatter
+	for (const changed_figure &each : all.figures)
+		for (const point *of : {each.before, each.after})
+			samples[each.what].push_back(of->values(each.what->key));
 	for (changed_figure &each : all.figures)
 		each.by = difference_of(each.before->values(each.what->key), each.after->values(each.what->key),
 					{.typical = typical_scatter(samples[each.what]),
 					 .resolution = each.what->resolution,
 					 .comparisons = all.figures.size()});
+	add_what_never_ends(all);
 	return all;
 }
 
 std::string change_in_words(const changed_figure &of)
 {
 	const double level = std::abs(of.by.before.median);
-	if (of.what->in == unit::share || level == 0)
+	if (!std::isfinite(of.by.after.median) || !std::isfinite(level))
+		return fmt::format("{} instead of {}", in_words(of.what->in, of.by.after.median),
+				   in_words(of.what->in, level));
+	const bool bounded = std::isfinite(of.by.low) && std::isfinite(of.by.high);
+	if (of.what->in == unit::share || level == 0 || !bounded)
 		return fmt::format("{} ({}..{})", signed_words(of.what->in, of.by.shift),
 				   signed_words(of.what->in, of.by.low), signed_words(of.what->in, of.by.high));
 	return fmt::format("{:+.1f} % ({:+.1f}..{:+.1f} %)", 100 * of.by.shift / level, 100 * of.by.low / level,
@@ -128,7 +197,14 @@ json to_json(const comparison_of_results &all)
 					    : each.better() ? "better"
 							    : "within noise"}});
 	}
-	return {{"before", all.before}, {"after", all.after},     {"figures", list},
+	json vanished = json::array();
+	for (const gone &each : all.vanished)
+		vanished.push_back({{"backend", each.backend},
+				    {"place", each.place},
+				    {"what", each.what},
+				    {"why", each.why},
+				    {"loads", each.loads}});
+	return {{"before", all.before}, {"after", all.after},     {"figures", list},        {"gone", vanished},
 		{"worse", all.worse()}, {"better", all.better()}, {"unjudged", all.unjudged()}};
 }
 

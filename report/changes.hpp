@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
 // Two results of the same points held against each other: each figure's change with its spread, and whether it is beyond
-// noise. See statistics.hpp for the rule.
+// noise, see statistics.hpp for the rule; and what cannot be held against anything, because it is gone.
 #pragma once
 
 #include <string>
@@ -19,17 +19,31 @@ struct changed_figure {
 	[[nodiscard]] bool better() const { return by.beyond_noise && !worse(); }
 };
 
+// What there was of a backend, and is no more: for these loads, the same of each.
+struct gone {
+	std::string backend{}, place{};
+	std::string what{}; // no run, no figure, or one that never came
+	std::string why{};  // as far as it is known
+	std::vector<std::string> loads{};
+	[[nodiscard]] std::string in_words() const;
+};
+
 struct comparison_of_results {
 	std::string before{}, after{}; // their names
-	std::vector<changed_figure> figures{}; // in the order of `after`; point to the points below
+	std::vector<changed_figure> figures{}; // in the order of `before`; point to the points below
 	std::vector<point> before_points{}, after_points{};
-	std::size_t only_before = 0, only_after = 0; // points that the other one does not have
+	std::size_t only_after = 0; // points that `before` does not have
+	std::vector<gone> vanished{};
 	std::string elsewhere{}; // how the machines differ, in words; empty if they do not
 
 	[[nodiscard]] std::size_t worse() const;
 	[[nodiscard]] std::size_t better() const;
 	[[nodiscard]] std::size_t unjudged() const; // fewer than three runs
 	[[nodiscard]] std::string in_one_sentence() const;
+	// Nothing got worse, and nothing is gone.
+	[[nodiscard]] bool holds() const { return !figures.empty() && worse() == 0 && vanished.empty(); }
+	// in_one_sentence(), with each figure that got worse by name.
+	[[nodiscard]] std::string what_got_worse() const;
 };
 
 // Both have to outlive it.

@@ -33,31 +33,23 @@ std::string tick(double value)
 			      : fmt::format("{:g}", value);
 }
 
-// (upper end, count) as steps over 1/(1 - share below).
-std::vector<std::vector<double>> percentile_steps(const std::vector<std::pair<double, double>> &histogram)
+// Times as steps over 1/(1 - share of all connections below), up to the share whose second path came.
+std::vector<std::vector<double>> percentile_steps(const second_paths &all)
 {
-	double all = 0, below = 0;
-	for (const auto &[upper_end, count] : histogram)
-		all += count;
+	double below = 0;
 	std::vector<std::vector<double>> rows;
-	for (const auto &[upper_end, count] : histogram) {
-		rows.push_back({1 / (1 - below / all), upper_end});
-		below = std::min(below + count, all - 0.5);
+	if (all.connections <= 0)
+		return rows;
+	for (const auto &[upper_end, number] : all.histogram) {
+		rows.push_back({1 / (1 - below / all.connections), std::min(upper_end, all.latest)});
+		below = std::min(below + number, all.came);
 	}
-	if (!rows.empty())
-		rows.push_back({all, rows.back()[1]});
+	if (rows.empty())
+		return rows;
+	const double lacking = all.connections - all.came;
+	const double end = lacking > 0 ? std::min(all.captured, all.connections / lacking) : all.captured;
+	rows.push_back({std::max(end, rows.back()[0]), rows.back()[1]});
 	return thinned(rows);
-}
-
-double percentile(const std::vector<std::pair<double, double>> &histogram, double share)
-{
-	double all = 0, below = 0;
-	for (const auto &[upper_end, count] : histogram)
-		all += count;
-	for (const auto &[upper_end, count] : histogram)
-		if ((below += count) >= std::ceil(share * all))
-			return upper_end;
-	return histogram.empty() ? 0 : histogram.back().first;
 }
 
 std::vector<std::vector<double>> timeline_of(const json &run)
@@ -180,7 +172,7 @@ std::vector<curve> percentile_curves(const selection &of)
 	std::vector<curve> curves;
 	for (const std::string &backend : backends_of(of)) {
 		curve line{.backend = backend, .with = "steps", .rows = {}, .labels = {}};
-		line.rows = percentile_steps(latency_histogram(*of_backend(of, backend).front()));
+		line.rows = percentile_steps(second_paths_of(*of_backend(of, backend).front()));
 		if (!line.rows.empty())
 			curves.push_back(std::move(line));
 	}
@@ -190,18 +182,19 @@ std::vector<curve> percentile_curves(const selection &of)
 table percentile_table(const std::string &caption, const selection &of)
 {
 	table all{.caption = caption,
-		  .head = {"backend", "p50", "p90", "p99", "p99.9", "max", "second paths", "runs"},
+		  .head = {"backend", "p50", "p90", "p99", "p99.9", "latest", "connections with their paths", "captured",
+			   "runs"},
 		  .rows = {}};
 	for (const std::string &backend : backends_of(of)) {
 		const point &one = *of_backend(of, backend).front();
-		const auto histogram = latency_histogram(one);
-		double n = 0;
-		for (const auto &[upper_end, count] : histogram)
-			n += count;
+		const second_paths paths = second_paths_of(one);
 		std::vector<std::string> row{backend};
-		for (const double share : {0.5, 0.9, 0.99, 0.999, 1.0})
-			row.push_back(in_words(unit::duration, percentile(histogram, share)));
-		row.push_back(in_words(unit::count, n));
+		for (const double share : {0.5, 0.9, 0.99, 0.999})
+			row.push_back(in_words(unit::duration, paths.percentile(share)));
+		row.push_back(paths.captured > 0 ? in_words(unit::duration, paths.latest) : "-");
+		row.push_back(fmt::format("{} of {}", in_words(unit::count, paths.came),
+					  in_words(unit::count, paths.connections)));
+		row.push_back(in_words(unit::count, paths.captured));
 		row.push_back(fmt::format("{}", one.runs.size()));
 		all.rows.push_back(std::move(row));
 	}

@@ -38,7 +38,7 @@ template <class Value>
 	return log_axis(axis, least, most);
 }
 
-// Time in nanoseconds against 1/(1 - share).
+// Time in nanoseconds against 1/(1 - share) of all connections; a curve ends where the paths of the others never came.
 [[nodiscard]] std::vector<std::string> percentile_axes(const std::vector<curve> &curves);
 [[nodiscard]] std::vector<curve> percentile_curves(const selection &of);
 [[nodiscard]] table percentile_table(const std::string &caption, const selection &of);

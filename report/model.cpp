@@ -93,7 +93,8 @@ std::vector<double> errors_of(const std::vector<checked_point> &checks)
 {
 	std::vector<double> errors;
 	for (const checked_point &each : checks)
-		errors.push_back(std::abs(each.predicted - each.measured));
+		if (each.predicted > 0 || each.measured > 0)
+			errors.push_back(std::abs(each.predicted - each.measured));
 	return errors;
 }
 
@@ -117,6 +118,7 @@ double buffer_for(const service &by, const burst &of, double share)
 	return std::max(0.0, longest_queue(by, of) - share * of.all * by.events_per_connection) * bytes_per_event;
 }
 
+std::size_t fitted_model::telling() const { return errors_of(checks).size(); }
 double fitted_model::median_error() const { return summarize(errors_of(checks)).median; }
 double fitted_model::largest_error() const { return summarize(errors_of(checks)).most; }
 

@@ -46,7 +46,10 @@ struct fitted_model {
 	service at_worst; // fitted to the run that lost most
 	std::string fitted_on; // which points, in words
 	std::vector<checked_point> checks; // on loads that it was not fitted on
-	[[nodiscard]] double median_error() const; // of |predicted - measured|
+	// |predicted - measured|, over the checks where either is above 0: that nothing is lost of a load that asks nothing of
+	// a buffer is no achievement.
+	[[nodiscard]] std::size_t telling() const; // how many these are
+	[[nodiscard]] double median_error() const; // 0 if there are none
 	[[nodiscard]] double largest_error() const;
 };
 

@@ -33,7 +33,7 @@ table table_of(const std::string &caption, const selection &of, const char *what
 			std::vector<std::string> row{each == of_backend(of, backend).front() ? backend : "",
 						     about(*each)};
 			for (const char *key : figures)
-				row.push_back(in_words(figure_of(each->of, key).in, each->figure(key)));
+				row.push_back(each->in_words(key));
 			row.push_back(runs_in_words(*each));
 			all.rows.push_back(std::move(row));
 		}
@@ -105,7 +105,7 @@ section loss_against_rate(const std::vector<point> &points)
 		add(what.settings, log_axis('x', heard, [](const point &one) { return one.rate(); }));
 		all.pictures.push_back(to_draw(what, backends_of(heard)));
 		all.tables.push_back(table_of("Loss against rate, " + place_in_words(place), family, "offered", rate_of,
-					      {"lost_share", "missing_at_end", "failed_share", "made_per_s"}));
+					      {"lost_share", "missing_at_end", "failed_share", "made_per_s", "rate_share"}));
 		add_line(all.command, command_for(family));
 	}
 	add_nothing(all, "loss", no_runs_of("steady", "of a backend that gets events"));
@@ -118,8 +118,11 @@ section latency_distribution(const std::vector<point> &points)
 	all.paragraphs = {
 		"From the packet by which the server confirms a connection to the SYN of its second path, as captured "
 		"on "
-		"the links. A curve rises to the time within which the share below it of all second paths had begun: "
-		"all runs of the load together, both scales logarithmic."};
+		"the links. A curve rises to the time within which the share below it of all connections had begun "
+		"their second path, and ends at the share that had their paths when they were closed: for the others "
+		"it "
+		"never came. All runs of the load together, both scales logarithmic. Percentiles are known to 1.6 % "
+		"(the upper end of a bucket), the latest one exactly."};
 	for (const std::string &place : places_of(points, part::stress)) {
 		const selection timed = with_values(largest_family(select(points, part::stress, place, "steady")),
 						    "join_p50");
@@ -129,11 +132,12 @@ section latency_distribution(const std::vector<point> &points)
 			if (chosen.empty() || chosen == drawn_already)
 				continue;
 			drawn_already = chosen;
-			const std::string load = rate_of(*chosen.front());
-			plot what{.name = fmt::format("latency-{}-{:.0f}", place, chosen.front()->rate()),
-				  .title = fmt::format("Time to the second path at {}, {}", load,
+			const bool full = chosen.front()->at_full_rate();
+			plot what{.name = fmt::format("latency-{}-{}", place,
+						      full ? "max" : fmt::format("{:.0f}", chosen.front()->rate())),
+				  .title = fmt::format("Time to the second path at {}, {}", rates_in_words(chosen),
 						       place_in_words(place)),
-				  .x = "Share of the connections",
+				  .x = "Share of all connections",
 				  .y = "At most",
 				  .settings = percentile_axes(percentile_curves(chosen)),
 				  .curves = percentile_curves(chosen)};
@@ -189,8 +193,9 @@ section cost_per_connection(const std::vector<point> &points)
 	all.paragraphs = {"Processor time for each connection made: of the whole machine, all processors (pale), and "
 			  "in it that of "
 			  "the path manager's process (solid; none and kernel have no process, and bpf's work is the "
-			  "kernel's: what "
-			  "it costs is the machine's time beyond that of none)."};
+			  "kernel's). Of the kernel's own work for a path manager, the table has what the machine "
+			  "needed beyond none, less "
+			  "the path manager's process; of the rate, the share of what none reached."};
 	for (const std::string &place : places_of(points, part::stress)) {
 		const selection chosen =
 			side_by_side(with_values(largest_family(select(points, part::stress, place, "steady")),
@@ -200,7 +205,7 @@ section cost_per_connection(const std::vector<point> &points)
 			continue;
 		const auto backends = backends_of(chosen);
 		plot what{.name = "cost-" + place,
-			  .title = fmt::format("Processor time per connection at {}, {}", rate_of(*chosen.front()),
+			  .title = fmt::format("Processor time per connection at {}, {}", rates_in_words(chosen),
 					       place_in_words(place)),
 			  .x = "Microseconds of processor time per connection",
 			  .y = "",
@@ -216,7 +221,7 @@ section cost_per_connection(const std::vector<point> &points)
 		what.left_margin = 14;
 		all.pictures.push_back(to_draw(what, {}));
 		all.tables.push_back(table_of("Cost, " + place_in_words(place), chosen, "load", load_of,
-					      {"cpu_path_manager", "cpu_machine", "memory"}));
+					      {"cpu_path_manager", "cpu_machine", "cpu_kernel", "rate_share", "memory"}));
 		all.tables.back().left = 2;
 		add_line(all.command, command_for(chosen));
 	}

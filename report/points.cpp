@@ -32,8 +32,10 @@ constexpr figure stress_figures[] = {
 	{"join_p50", "second path p50", unit::duration, true, 2000},
 	{"join_p99", "second path p99", unit::duration, true, 20000},
 	{"made_per_s", "connections made", unit::per_second, false, 5},
+	{"rate_share", "of none's rate", unit::share, false, 0.005, true},
 	{"cpu_path_manager", "CPU/connection, path manager", unit::duration, true, 500},
 	{"cpu_machine", "CPU/connection, machine", unit::duration, true, 2000},
+	{"cpu_kernel", "CPU/connection, kernel beyond none", unit::duration, true, 2000, true},
 	{"memory", "memory", unit::kib, true, 256},
 };
 
@@ -93,6 +95,54 @@ reading replay_value(std::string_view key, const json &run)
 	return number_at(run, "/cpu_ns_per_event");
 }
 
+// The share of a run's connections that had their paths at their end.
+double share_that_came(const json &run)
+{
+	const double made = number_at(run, "/connections/made").value_or(0);
+	return made > 0 ? std::clamp(1 - number_at(run, "/missing/at_end").value_or(0) / made, 0.0, 1.0) : 1;
+}
+
+second_paths second_paths_of(const std::vector<const json *> &runs)
+{
+	second_paths all;
+	std::map<double, double> counts;
+	for (const json *run : runs) {
+		const reading n = number_at(*run, "/join_latency_ns/n");
+		const double came = share_that_came(*run);
+		if (!n || (*n == 0 && came > 0)) // nothing is known of when they came
+			continue;
+		const double made = number_at(*run, "/connections/made").value_or(0);
+		for (const json &bucket : came > 0 ? run->at("join_latency_ns").at("histogram") : json::array())
+			counts[bucket[0].get<double>()] += bucket[1].get<double>() * made * came / *n;
+		all.connections += made;
+		all.came += made * came;
+		all.captured += *n;
+		all.latest = std::max(all.latest, number_at(*run, "/join_latency_ns/max").value_or(0));
+	}
+	all.histogram.assign(counts.begin(), counts.end());
+	return all;
+}
+
+// Of a run whose connections all had their paths, as it was recorded; else of all connections.
+reading second_path_at(const json &run, const char *recorded, double share)
+{
+	if (share_that_came(run) == 1)
+		return latency_at(run, "/join_latency_ns", recorded);
+	const second_paths one = second_paths_of(std::vector{&run});
+	return one.connections > 0 ? reading{one.percentile(share)} : reading{};
+}
+
+// What these scenarios wait for: null where they did so in vain.
+reading awaited(const json &run, const char *field, std::initializer_list<std::string_view> scenarios)
+{
+	const json value = run.value(field, json(false));
+	if (value.is_number())
+		return value.get<double>() * 1e6;
+	const auto scenario = run.at("scenario").get<std::string>();
+	const bool asked = std::find(scenarios.begin(), scenarios.end(), scenario) != scenarios.end();
+	return value.is_null() && asked ? reading{never} : reading{};
+}
+
 reading stress_value(std::string_view key, const json &run)
 {
 	if (key == "lost_share")
@@ -104,13 +154,13 @@ reading stress_value(std::string_view key, const json &run)
 	if (key == "without_path")
 		return scaled(ratio(number_at(run, "/missing/path_seconds"), number_at(run, "/connections/made")), 1e9);
 	if (key == "recovery")
-		return scaled(number_at(run, "/recovery_ms"), 1e6);
+		return awaited(run, "recovery_ms", {"overrun", "mobility"});
 	if (key == "moving")
-		return scaled(number_at(run, "/moving_ms"), 1e6);
+		return awaited(run, "moving_ms", {"mobility"});
 	if (key == "join_p50")
-		return latency_at(run, "/join_latency_ns", "p50");
+		return second_path_at(run, "p50", 0.5);
 	if (key == "join_p99")
-		return latency_at(run, "/join_latency_ns", "p99");
+		return second_path_at(run, "p99", 0.99);
 	if (key == "made_per_s")
 		return number_at(run, "/rate/made_per_s");
 	if (key == "cpu_path_manager")
@@ -118,6 +168,15 @@ reading stress_value(std::string_view key, const json &run)
 	if (key == "cpu_machine")
 		return number_at(run, "/cpu_ns_per_connection/machine");
 	return number_at(run, "/memory_kib");
+}
+
+// What is neither in the path manager's process nor there without any path manager.
+reading cpu_beyond_none(const point &at, const json &run)
+{
+	const reading machine = stress_value("cpu_machine", run);
+	if (!machine || !at.cpu_of_none || at.backend == "none")
+		return {};
+	return *machine - *at.cpu_of_none - stress_value("cpu_path_manager", run).value_or(0);
 }
 
 std::string pace_in_words(const json &pace)
@@ -143,6 +202,23 @@ point point_of(part of, const json &run)
 	return one;
 }
 
+void hold_against_none(std::vector<point> &points)
+{
+	std::map<std::string, const point *> floors;
+	for (const point &each : points)
+		if (each.of == part::stress && each.backend == "none" && !each.runs.empty())
+			floors[each.key_of_load()] = &each;
+	for (point &each : points) {
+		const auto floor = floors.find(each.key_of_load());
+		if (floor == floors.end())
+			continue;
+		if (const summary rate = floor->second->figure("made_per_s"); rate.n)
+			each.rate_of_none = rate.median;
+		if (const summary cpu = floor->second->figure("cpu_machine"); cpu.n)
+			each.cpu_of_none = cpu.median;
+	}
+}
+
 } // namespace
 
 std::span<const figure> figures_of(part of)
@@ -158,13 +234,12 @@ const figure &figure_of(part of, std::string_view key)
 	return *std::find_if(all.begin(), all.end() - 1, [&](const figure &each) { return each.key == key; });
 }
 
-std::optional<double> value_of(part of, std::string_view key, const json &run)
-{
-	return of == part::replay ? replay_value(key, run) : stress_value(key, run);
-}
-
 std::string in_words(unit in, double value)
 {
+	if (std::isinf(value))
+		return "never";
+	if (value < 0)
+		return '-' + in_words(in, -value);
 	switch (in) {
 	case unit::share: return pathlab::format_share(value);
 	case unit::duration: return pathlab::format_duration(value);
@@ -186,10 +261,23 @@ std::string in_words(unit in, const summary &values)
 std::vector<double> point::values(std::string_view key) const
 {
 	std::vector<double> all;
-	for (const json *run : runs)
-		if (const auto value = value_of(of, key, *run))
+	for (const json *run : runs) {
+		const auto value = of == part::replay	? replay_value(key, *run)
+				   : key == "rate_share" ? ratio(stress_value("made_per_s", *run), rate_of_none)
+				   : key == "cpu_kernel" ? cpu_beyond_none(*this, *run)
+							 : stress_value(key, *run);
+		if (value)
 			all.push_back(*value);
+	}
 	return all;
+}
+
+std::string point::in_words(std::string_view key) const
+{
+	const auto all = values(key);
+	const auto vain = std::count(all.begin(), all.end(), never);
+	const std::string words = report::in_words(figure_of(of, key).in, summarize(all));
+	return vain > 0 ? fmt::format("{}, never in {} of {}", words, vain, all.size()) : words;
 }
 
 double point::rate() const
@@ -234,10 +322,10 @@ std::string point::load_in_words() const
 	return words;
 }
 
-std::string point::key() const
+std::string point::key_of_load() const
 {
-	return fmt::format("{} {} {} {} {} {}", of == part::replay ? "replay" : "stress", place, scenario, policy,
-			   load.dump(), backend);
+	return fmt::format("{} {} {} {} {}", of == part::replay ? "replay" : "stress", place, scenario, policy,
+			   load.dump());
 }
 
 std::vector<point> points_of(const results &all)
@@ -255,21 +343,20 @@ std::vector<point> points_of(const results &all)
 			(excluded ? same.excluded : same.runs).push_back(&run);
 		}
 	}
+	hold_against_none(points);
 	return points;
 }
 
-std::vector<std::pair<double, double>> latency_histogram(const point &at)
+second_paths second_paths_of(const point &at) { return second_paths_of(at.runs); }
+
+double second_paths::percentile(double share) const
 {
-	const json::json_pointer where{at.of == part::replay ? "/latency_ns/histogram" : "/join_latency_ns/histogram"};
-	std::map<double, double> counts;
-	for (const json *run : at.runs) {
-		if (!run->contains(where) || !run->at(where).is_array())
-			continue;
-		for (const json &bucket : run->at(where))
-			if (bucket.is_array() && bucket.size() == 2 && bucket[0].is_number() && bucket[1].is_number())
-				counts[bucket[0].get<double>()] += bucket[1].get<double>();
-	}
-	return {counts.begin(), counts.end()};
+	const double wanted = share * connections * (1 - 1e-9); // what rounding took away
+	double below = 0;
+	for (const auto &[upper_end, number] : histogram)
+		if ((below += number) >= wanted)
+			return std::min(upper_end, latest);
+	return never;
 }
 
 } // namespace pm::report

@@ -5,7 +5,9 @@
 #include <cmath>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include "report/accounts.hpp"
 #include "report/answer.hpp"
 #include "report/drawing.hpp"
 #include "report/html.hpp"
@@ -95,7 +97,7 @@ section all_points(const std::vector<point> &points)
 			for (const point *each : select(points, part::stress, place, scenario)) {
 				std::vector<std::string> row{each->load_in_words(), each->backend};
 				for (const figure &what : figures_of(part::stress))
-					row.push_back(in_words(what.in, each->figure(what.key)));
+					row.push_back(each->in_words(what.key));
 				row.push_back(fmt::format("{}", each->runs.size()));
 				rows.rows.push_back(std::move(row));
 			}
@@ -115,6 +117,37 @@ table facts(const std::string &caption, const json &object)
 	return rows;
 }
 
+// Of measuring with and without the probes in turn: of the pairs' ratios where there are any, else of the medians.
+std::string cost_of_probes(const json &probes, const std::string &place)
+{
+	const std::string where = place_in_words(place);
+	if (!probes.is_object())
+		return fmt::format("What counting events costs was not measured {} in this run (pathlab stress "
+				   "--probe-cost N does).",
+				   where);
+	const double with = probes.at("rate_with"), without = probes.at("rate_without");
+	const json ratio = probes.value("ratio", json{}), share = probes.value("cost_share", json{});
+	std::string cost, spread = "its spread was not recorded";
+	if (ratio.is_object()) { // with to without
+		const auto words = [&](const char *of) { return in_words(unit::share, 1 - ratio.at(of).get<double>()); };
+		cost = words("median");
+		spread = fmt::format("{} to {}", words("max"), words("min"));
+	} else {
+		cost = in_words(unit::share, share.is_number() ? share.get<double>()
+					     : without > 0     ? 1 - with / without
+							       : 0);
+	}
+	std::string how = fmt::format("{}/s with it, {}/s without", in_words(unit::count, with),
+				      in_words(unit::count, without));
+	if (probes.value("repetitions", json{}).is_number())
+		how += fmt::format(", {} times each", text_at(probes, "repetitions"));
+	if (probes.value("backend", json{}).is_string())
+		how += ", through " + text_at(probes, "backend");
+	return fmt::format("Counting events costs {} of the rate of new connections {} ({}): {}. Below 0 it is less than "
+			   "what the rate scatters.",
+			   cost, where, spread, how);
+}
+
 section method(const results &all)
 {
 	section one{.id = "method", .title = "Method, machine, versions"};
@@ -130,14 +163,9 @@ section method(const results &all)
 			  "BPF program by test runs. docs/measuring.md has the details, docs/report.md what “beyond "
 			  "noise” means, "
 			  "docs/results.md the fields of results.json."};
-	if (const json probes = all.data.value("probes", json{});
-	    probes.is_object() && probes.value("cost_share", json{}).is_number())
-		one.paragraphs.push_back(
-			fmt::format("The probes that count emitted events cost {} of the rate ({} connections/s with "
-				    "them, {} without).",
-				    in_words(unit::share, std::max(0.0, probes["cost_share"].get<double>())),
-				    in_words(unit::count, probes.value("rate_with", 0.0)),
-				    in_words(unit::count, probes.value("rate_without", 0.0))));
+	one.paragraphs.push_back(cost_of_probes(all.data.value("probes", json{}), "host"));
+	if (const json machine = all.data.value("virtual_machine", json{}); machine.is_object())
+		one.paragraphs.push_back(cost_of_probes(machine.value("probes", json{}), "vm"));
 	one.tables = {facts("Machine", all.data.at("machine")), facts("Versions", all.data.at("versions"))};
 	one.command = text_at(all.data, "command");
 	return one;
@@ -211,7 +239,14 @@ section what_changed(const comparison_of_results &by, std::size_t number)
 	within.folded = true;
 	for (const changed_figure &each : by.figures)
 		(each.by.beyond_noise ? beyond : within).rows.push_back(row(each));
-	for (table *each : {&beyond, &within})
+	table vanished{.caption = fmt::format("Gone since {}", by.before),
+		       .head = {"backend", "where", "what", "why", "loads"},
+		       .rows = {},
+		       .left = 5};
+	for (const gone &each : by.vanished)
+		vanished.rows.push_back({each.backend, place_in_words(each.place), each.what, each.why,
+					 fmt::format("{}", fmt::join(each.loads, "; "))});
+	for (table *each : {&vanished, &beyond, &within})
 		if (!each->rows.empty())
 			one.tables.push_back(std::move(*each));
 	one.command = fmt::format("pathlab report {} {}", by.before, by.after);
@@ -240,7 +275,7 @@ document make_document(const std::vector<results> &runs)
 	}
 	for (section each : {loss_against_rate(points), latency_distribution(points), paths_over_time(points),
 			     cost_per_connection(points), loss_against_buffer(points), loss_of_replays(points),
-			     left_out(shown, points), all_points(points), method(shown), raw_data(shown)})
+			     where_events_went(points), left_out(shown, points), all_points(points), method(shown), raw_data(shown)})
 		all.sections.push_back(std::move(each));
 	return all;
 }

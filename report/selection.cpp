@@ -118,6 +118,18 @@ selection of_backend(const selection &of, std::string_view backend)
 	return chosen;
 }
 
+std::string rates_in_words(const selection &of)
+{
+	if (of.empty() || !of.front()->at_full_rate())
+		return of.empty() ? "" : in_words(unit::per_second, of.front()->rate());
+	double least = HUGE_VAL, most = 0;
+	for (const point *each : of) {
+		least = std::min(least, each->rate());
+		most = std::max(most, each->rate());
+	}
+	return fmt::format("full rate ({} to {})", in_words(unit::per_second, least), in_words(unit::per_second, most));
+}
+
 std::string command_for(const selection &of)
 {
 	std::string all;

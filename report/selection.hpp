@@ -31,6 +31,8 @@ enum class which { lowest_rate, highest_rate };
 [[nodiscard]] selection side_by_side(const selection &of, which rate);
 
 [[nodiscard]] std::vector<std::string> backends_of(const selection &of);
+// Of points under one load, the rate; at full rate, from the slowest to the fastest backend.
+[[nodiscard]] std::string rates_in_words(const selection &of);
 // One backend's, by rising rate.
 [[nodiscard]] selection of_backend(const selection &of, std::string_view backend);
 

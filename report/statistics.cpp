@@ -19,13 +19,20 @@ constexpr std::array<double, 9> mean_range{1.128, 1.693, 2.059, 2.326, 2.534, 2.
 
 double chance_above(double z) { return std::erfc(z / std::sqrt(2)) / 2; }
 
+std::vector<double> finite(std::vector<double> values)
+{
+	std::erase_if(values, [](double value) { return !std::isfinite(value); });
+	return values;
+}
+
 // Ranks are counted exactly, which takes long for many runs: of more than this, the first so many give the interval.
 constexpr std::size_t most_ranked = 40;
 
 } // namespace
 
-double scatter_of(const std::vector<double> &values)
+double scatter_of(const std::vector<double> &all_values)
 {
+	const auto values = finite(all_values);
 	if (values.size() < 2)
 		return 0;
 	const summary all = summarize(values);
@@ -43,7 +50,7 @@ double typical_scatter(const std::vector<std::vector<double>> &samples)
 	std::vector<double> relative;
 	for (const auto &sample : samples) {
 		const double level = std::abs(summarize(sample).median);
-		if (sample.size() >= 2 && level > 0)
+		if (sample.size() >= 2 && level > 0 && std::isfinite(level))
 			relative.push_back(scatter_of(sample) / level);
 	}
 	return summarize(relative).median;
@@ -88,7 +95,7 @@ change difference_of(const std::vector<double> &before, const std::vector<double
 	std::vector<double> differences;
 	for (std::size_t i = 0; i < n; ++i)
 		for (std::size_t j = 0; j < m; ++j)
-			differences.push_back(after[j] - before[i]);
+			differences.push_back(after[j] == before[i] ? 0 : after[j] - before[i]); // both may be infinite
 	std::sort(differences.begin(), differences.end());
 	found.shift = summarize(differences).median;
 
@@ -101,7 +108,7 @@ change difference_of(const std::vector<double> &before, const std::vector<double
 	found.confidence = std::max(0.0, 1 - 2 * rank_chance_below(k, n, m));
 
 	found.judged = before.size() >= least_runs && after.size() >= least_runs;
-	const double level = std::abs(found.before.median);
+	const double level = std::isfinite(found.before.median) ? std::abs(found.before.median) : 0;
 	const double scatter = std::max({scatter_of(before), scatter_of(after), noise.typical * level});
 	const double error = scatter * median_to_mean *
 			     std::sqrt(1.0 / static_cast<double>(before.size()) +

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
 // Few repetitions, compared without believing in a bell curve: how a figure scatters, and when a change of it is beyond
-// noise. docs/report.md says the same in words. Knows nothing of path managers.
+// noise. docs/report.md says the same in words. Knows nothing of path managers. A value may be infinite: what never ended.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +15,7 @@ namespace pm::report {
 using replay::summarize;
 using replay::summary;
 
-// How far repetitions scatter, as a standard deviation: from their range where they are few (from 2), else from the
+// How far repetitions scatter, those that are finite, as a standard deviation: from their range where they are few (from 2), else from the
 // median distance to their median, which outliers do not move. 0 for less than two values.
 [[nodiscard]] double scatter_of(const std::vector<double> &values);
 

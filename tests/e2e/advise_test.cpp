@@ -35,6 +35,10 @@ TEST_F(advise_command, names_a_backend_a_buffer_and_its_error)
 	for (const json &each : all.at("backends")) {
 		EXPECT_GT(each.at("error").at("points"), 5) << each;
 		EXPECT_EQ(each.at("error").at("points"), each.at("checks").size());
+		std::size_t lossy = 0;
+		for (const json &one : each.at("checks"))
+			lossy += one.at("predicted") > 0 || one.at("measured") > 0;
+		EXPECT_EQ(each.at("error").at("with_loss"), lossy);
 	}
 	const json calmer = json::parse(succeed({"advise", "-j", "made.json", "--rate", "2000", "--burst", "100"}));
 	for (std::size_t i = 0; i < calmer.at("backends").size(); ++i)
@@ -112,6 +116,18 @@ TEST_F(kept_comparison, goes_on_after_an_interruption_and_measures_nothing_twice
 	const outcome worse = process{held, folder()}.wait(60);
 	EXPECT_EQ(worse.status, 1);
 	EXPECT_NE(worse.err.find("CPU/event of netlink"), std::string::npos) << worse.err;
+	// What ran then, and does not now, is no improvement.
+	json more = after;
+	for (const json &run : after["replay"])
+		if (run["backend"] == "native") {
+			more["replay"].push_back(run);
+			more["replay"].back()["backend"] = "ringbuf";
+		}
+	write("more.json", more.dump());
+	held.back() = "more.json";
+	const outcome gone = process{held, folder()}.wait(60);
+	EXPECT_EQ(gone.status, 1);
+	EXPECT_NE(gone.err.find("no run of ringbuf on the host"), std::string::npos) << gone.err;
 	held.back() = "new";
 	EXPECT_EQ(process(held, folder()).wait(60).status, 0) << "nothing is worse than itself";
 }

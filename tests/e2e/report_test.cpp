@@ -100,11 +100,11 @@ TEST_F(report_command, without_gnuplot_leaves_the_pictures_out_and_says_why)
 	const manner hidden{.as_nobody = false,
 			    .out = "",
 			    .mounts = "mount --bind /dev/null $(readlink -f /usr/bin/gnuplot); PATH=/nowhere"};
-	(void)pathlab({"report", "one"}, hidden);
+	const outcome done = pathlab({"report", "one"}, hidden);
+	EXPECT_EQ(done.status, 0) << done.err;
+	EXPECT_EQ(done.err, "");
 	EXPECT_NE(read_file(path("one/report.html")).find("left out, gnuplot"), std::string::npos);
 }
-
-// ---- in a browser ----
 
 TEST_F(report_command, writes_each_picture_as_a_file_of_its_own)
 {
@@ -145,6 +145,8 @@ TEST_F(report_command, every_command_in_it_is_one_that_the_program_takes)
 		EXPECT_EQ(done.status, 1) << each << '\n' << done.err;
 	}
 }
+
+// ---- in a browser ----
 
 class report_page : public report_command {
 protected:
@@ -256,8 +258,6 @@ TEST_F(report_page, has_an_answer_tables_and_commands)
 	EXPECT_GT(evaluate("document.querySelectorAll('td.worse').length"), 10);
 }
 
-TEST_F(report_page, prints_black_on_white_with_the_wide_pictures)
-{
 TEST_F(report_page, a_picture_in_a_file_of_its_own_has_title_legend_and_curves)
 {
 	succeed({"report", "one", "--pictures", "pictures"});
@@ -277,6 +277,8 @@ TEST_F(report_page, a_picture_in_a_file_of_its_own_has_title_legend_and_curves)
 	EXPECT_GT(evaluate("document.querySelectorAll('path').length"), 20);
 }
 
+TEST_F(report_page, prints_black_on_white_with_the_wide_pictures)
+{
 	ASSERT_TRUE(browser_->open(page(), {.width = 700, .height = 900, .dark = true, .paper = true}));
 	EXPECT_EQ(evaluate("getComputedStyle(document.body).backgroundColor"), "rgb(255, 255, 255)");
 	EXPECT_EQ(evaluate("getComputedStyle(document.querySelector('nav')).display"), "none");

@@ -109,6 +109,10 @@ json one_run(maker &make, const std::string &scenario, const std::string &backen
 					{"machine", make.scattered(as.machine_ns * slow + as.own_cpu_ns * (own - 1))}};
 	run["memory_kib"] = as.memory > 0 ? json(as.memory) : json();
 	run["rate"]["made_per_s"] = make.scattered(rate * 0.999);
+	if (overrun || scenario == "mobility")
+		run["recovery_ms"] = backend == "none" ? 0 : 5;
+	if (scenario == "mobility")
+		run["moving_ms"] = backend == "none" ? 0 : 12;
 	const bool deaf = backend == "mptcpd-stock" && lost > 0;
 	if (overrun && backend != "none") {
 		const double until = deaf ? 1e9 : lost > 0 ? make.scattered(900) : 260;
@@ -197,7 +201,8 @@ json made_run(const std::string &scenario, const std::string &backend, const std
 		    {"rate", {{"offered_per_s", rate}, {"made_per_s", rate}}},
 		    {"cpu_ns_per_connection", {{"path_manager", nullptr}, {"machine", 150000}}},
 		    {"memory_kib", nullptr},
-		    {"recovery_ms", nullptr}};
+		    {"recovery_ms", nullptr},
+		    {"moving_ms", nullptr}};
 	if (hears(backend))
 		run["events"] = {{"emitted", emitted},
 				 {"emitted_by", "implied"},

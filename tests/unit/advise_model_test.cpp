@@ -82,6 +82,20 @@ TEST(advise_model, finds_the_pause_and_predicts_loads_that_it_was_not_fitted_on)
 	EXPECT_LT(model->largest_error(), 0.01);
 }
 
+// That nothing is lost where nothing can be is no achievement.
+TEST(advise_model, its_error_is_that_of_the_points_where_something_was_lost_or_predicted)
+{
+	fitted_model model;
+	for (const auto &[predicted, measured] : {std::pair{0.0, 0.0}, {0.0, 0.0}, {0.0, 0.0}, {0.5, 0.4}, {0.0, 0.3},
+						  {0.2, 0.0}})
+		model.checks.push_back({nullptr, predicted, measured, measured, measured});
+	EXPECT_EQ(model.telling(), 3u);
+	EXPECT_NEAR(model.median_error(), 0.2, 1e-9);
+	EXPECT_NEAR(model.largest_error(), 0.3, 1e-9);
+	model.checks.resize(3);
+	EXPECT_EQ(model.telling(), 0u);
+}
+
 TEST(advise_model, reports_its_error_where_it_is_wrong)
 {
 	json data = made_by({.events_per_s = 200'000, .pause_s = 0.02, .events_per_connection = 4, .fixed_events = 0});

@@ -146,6 +146,23 @@ TEST_F(report_statistics, a_loss_where_there_was_none_is_beyond_noise)
 	EXPECT_FALSE(difference_of({0, 0, 0}, {0, 0, 0.3}, {.resolution = 0.001, .comparisons = 100}).beyond_noise);
 }
 
+// Waiting in vain took for ever.
+TEST_F(report_statistics, what_never_ends_is_more_than_all_that_does)
+{
+	const double never = HUGE_VAL;
+	const noise among_many{.typical = 0.05, .resolution = 1, .comparisons = 100};
+	const change worse = difference_of({900, 950, 970}, {never, never, never}, among_many);
+	EXPECT_TRUE(worse.beyond_noise);
+	EXPECT_EQ(worse.shift, never);
+	EXPECT_EQ(difference_of({never, never, never}, {900, 950, 970}, among_many).shift, -never);
+	EXPECT_TRUE(difference_of({never, never, never}, {900, 950, 970}, among_many).beyond_noise);
+	EXPECT_FALSE(difference_of({never, never, never}, {never, never, never}, among_many).beyond_noise);
+	EXPECT_EQ(difference_of({never, 900, never}, {never, never, 900}, among_many).shift, 0);
+	EXPECT_FALSE(difference_of({900, 950, 970}, {900, never, 970}, among_many).beyond_noise);
+	EXPECT_EQ(scatter_of({900, never, 900}), 0);
+	EXPECT_EQ(typical_scatter({{never, never, never}, {100, 100}}), 0);
+}
+
 } // namespace
 
 } // namespace pm::report

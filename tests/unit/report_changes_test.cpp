@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+//
+// Results against earlier ones: what got slower, and what is not there any more.
+#include <gtest/gtest.h>
+
+#include "report/changes.hpp"
+#include "tests/support/made_results.hpp"
+
+namespace pm::report {
+
+namespace {
+
+results read(json data)
+{
+	auto checked = check_results("made", std::move(data));
+	EXPECT_TRUE(checked) << (checked ? "" : checked.error().text);
+	return checked ? *checked : results{};
+}
+
+bool has(const std::string &text, const std::string &what) { return text.find(what) != std::string::npos; }
+
+TEST(changes, finds_what_got_slower_and_nothing_else)
+{
+	const results before = read(test::made_results({.seed = 1})),
+		      after = read(test::made_results({.seed = 2, .slower = 1.4}));
+	const auto found = compare_results(before, after);
+	EXPECT_GT(found.figures.size(), 500u);
+	EXPECT_EQ(found.better(), 0u);
+	EXPECT_GT(found.worse(), 20u);
+	for (const changed_figure &each : found.figures)
+		if (each.by.beyond_noise) {
+			EXPECT_EQ(each.after->backend, "netlink") << each.what->title;
+		}
+}
+
+TEST(changes, finds_nothing_where_only_the_noise_differs)
+{
+	const results before = read(test::made_results({.seed = 3})), after = read(test::made_results({.seed = 4}));
+	const auto found = compare_results(before, after);
+	EXPECT_EQ(found.worse() + found.better(), 0u);
+	EXPECT_EQ(compare_results(before, before).worse(), 0u);
+}
+
+TEST(changes, says_what_cannot_be_judged_and_that_machines_differ)
+{
+	json other = test::made_results({.repetitions = 2});
+	other["machine"]["processor"] = "Another one";
+	const auto found = compare_results(read(test::made_results()), read(other));
+	EXPECT_EQ(found.unjudged(), found.figures.size());
+	EXPECT_TRUE(has(found.in_one_sentence(), "for want of three runs"));
+	EXPECT_TRUE(has(found.in_one_sentence(), "not measured on the same machine"));
+}
+
+// ---- what is gone ----
+
+// Of the same results, one with `change` carried out on each run of bpf in the virtual machine.
+template <class Change>
+comparison_of_results after_a_change(Change &&change, unsigned repetitions = 5)
+{
+	test::made_options options; // set one by one: gcc 12 does not survive {.name = ...} in a template
+	options.repetitions = repetitions;
+	options.replay = false;
+	const json before = test::made_results(options);
+	json after = before, runs = json::array();
+	for (json &run : after["stress"])
+		if (run["backend"] != "bpf" || change(run))
+			runs.push_back(run);
+	after["stress"] = runs;
+	after["left_out"].push_back({{"backend", "bpf"}, {"place", "vm"}, {"reason", "it does not load"}});
+	return compare_results(read(before), read(after));
+}
+
+TEST(gone, nothing_is_where_nothing_changed)
+{
+	const auto same = after_a_change([](json &) { return true; });
+	EXPECT_TRUE(same.holds());
+	EXPECT_TRUE(same.vanished.empty());
+}
+
+TEST(gone, is_a_backend_that_stopped_working)
+{
+	const auto found = after_a_change([](json &) { return false; });
+	EXPECT_EQ(found.worse(), 0u);
+	EXPECT_FALSE(found.holds());
+	EXPECT_TRUE(has(found.what_got_worse(), "no run of bpf in the virtual machine (steady, 200/s; steady, 400/s; "))
+		<< found.what_got_worse();
+	EXPECT_TRUE(has(found.what_got_worse(), "because it does not load"));
+}
+
+TEST(gone, is_a_point_whose_runs_are_all_excluded)
+{
+	const auto found = after_a_change([](json &run) {
+		if (run["load"]["rate"] == 800)
+			run["excluded"] = "the clock jumped by 3 s";
+		return true;
+	});
+	EXPECT_FALSE(found.holds());
+	ASSERT_EQ(found.vanished.size(), 1u);
+	EXPECT_TRUE(has(found.what_got_worse(), "only excluded runs of bpf in the virtual machine (steady, 800/s; "
+						"buffer, 800/s"))
+		<< found.what_got_worse();
+	EXPECT_TRUE(has(found.what_got_worse(), "the clock jumped by 3 s"));
+}
+
+TEST(gone, is_a_figure_that_no_run_has_any_more)
+{
+	const auto found = after_a_change([](json &run) {
+		run["join_latency_ns"] = nullptr;
+		return true;
+	});
+	EXPECT_FALSE(found.holds());
+	EXPECT_TRUE(has(found.what_got_worse(), "no “second path p50” of bpf in the virtual machine (steady, 200/s; "))
+		<< found.what_got_worse();
+}
+
+// However few runs there are.
+TEST(gone, is_a_recovery_that_never_comes)
+{
+	for (const unsigned repetitions : {1u, 5u}) {
+		const auto found = after_a_change(
+			[](json &run) {
+				if (run["scenario"] == "overrun")
+					run["recovery_ms"] = nullptr;
+				return true;
+			},
+			repetitions);
+		EXPECT_FALSE(found.holds());
+		EXPECT_EQ(found.worse(), repetitions < 3 ? 0u : 1u);
+		EXPECT_TRUE(has(found.what_got_worse(), "“recovered after” never of bpf in the virtual machine "
+							"(overrun, full rate"))
+			<< found.what_got_worse();
+	}
+}
+
+} // namespace
+
+} // namespace pm::report
