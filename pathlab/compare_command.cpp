@@ -44,12 +44,12 @@ expected<replay::compare_options> read(const options &asked)
 		return tl::unexpected(chosen.error());
 	auto comparing = replay::compare_options::of(asked.quick  ? replay::extent::quick
 						     : asked.full ? replay::extent::full
-								  : replay::extent::usual);
+								  : replay::extent::usual,
+						     asked.buffer);
 	comparing.folder = asked.folder;
 	comparing.policy = chosen->policy;
 	comparing.settings = chosen->settings;
 	comparing.assignments = asked.settings;
-	comparing.buffer_bytes = asked.buffer;
 	comparing.replays = asked.only != "stress";
 	comparing.stresses = asked.only != "replay";
 	comparing.in_machine = !asked.host_only;
@@ -120,22 +120,29 @@ expected<void> run(const options &asked, context &all)
 	const auto baseline = read_baseline(asked.baseline);
 	if (!baseline)
 		return tl::unexpected(baseline.error());
+	const std::string file = asked.folder + "/results.json";
+	const auto write = [&](const replay::comparison &so_far) {
+		return report::write_whole(file, to_json(so_far, command_line(asked)).dump(2) + "\n");
+	};
 	expected<replay::comparison> compared;
 	{
 		progress_line line;
-		compared = replay::compare(*comparing,
-					   [&](double share, const std::string &what) { line.show(share, what); });
+		compared = replay::compare(
+			*comparing, [&](double share, const std::string &what) { line.show(share, what); }, write);
 	}
 	if (!compared)
 		return tl::unexpected(compared.error());
 
-	const nlohmann::json json = to_json(*compared, command_line(asked));
-	const std::string file = asked.folder + "/results.json", text = json.dump(2) + "\n";
-	if (auto written = report::write_whole(file, text); !written) {
-		fmt::print("{}", text); // nothing that was measured is lost
-		return fail(fmt::format("{}: the results are on standard output, and every run is in {}/runs",
+	if (auto written = write(*compared); !written) {
+		compared->complete = false;
+		compared->failure = written.error().text;
+		// Nothing that was measured is lost.
+		fmt::print("{}\n", to_json(*compared, command_line(asked)).dump(2));
+		return fail(fmt::format("{}: the results are on standard output, and every run that was finished is in "
+					"{}/runs",
 					written.error().text, asked.folder));
 	}
+	const nlohmann::json json = to_json(*compared, command_line(asked));
 	const auto checked = report::check_results(asked.folder, json);
 	if (!checked)
 		return tl::unexpected(checked.error());
@@ -145,7 +152,7 @@ expected<void> run(const options &asked, context &all)
 	shown.push_back(*checked);
 	const auto reported = report::write_report(shown, asked.folder);
 	if (all.json)
-		fmt::print("{}", text);
+		fmt::print("{}\n", json.dump(2));
 	else
 		tell(json, *checked, asked.folder);
 	if (!compared->complete)

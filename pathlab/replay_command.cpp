@@ -79,6 +79,7 @@ expected<void> run(const options &asked, context &all)
 				one.backend.policy = chosen->policy;
 				one.backend.settings = chosen->settings;
 				one.backend.buffer_bytes = asked.buffer;
+				one.assignments = asked.settings;
 				auto ran = replay::run(one);
 				if (replay::interrupted()) // whatever else it may have led to
 					return replay::fail_interrupted();

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <map>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -28,6 +29,8 @@ std::string pace_in_words(const json &pace)
 template <class Format>
 std::string with_spread(const nlohmann::json &figure, Format &&format)
 {
+	if (figure.is_null())
+		return "-";
 	const double median = figure.at("median"), least = figure.at("min"), most = figure.at("max");
 	if (format(least) == format(most))
 		return format(median);
@@ -57,33 +60,55 @@ json summarize_runs(const json &runs)
 	};
 	json all = json::array();
 	for (const auto &group : groups) {
+		std::vector<const json *> counted;
+		json why = nullptr;
+		for (const json *run : group)
+			if (const json excluded = run->value("excluded", json{}); excluded.is_null())
+				counted.push_back(run);
+			else if (why.is_null())
+				why = excluded;
+		// Of the runs that have it: what is null was not measured, which is not 0.
 		const auto figure = [&](auto &&value) {
 			std::vector<double> values;
-			for (const json *run : group)
-				values.push_back(value(*run));
+			for (const json *run : counted)
+				if (const std::optional<double> one = value(*run))
+					values.push_back(*one);
 			const replay::summary s = replay::summarize(values);
-			return json{{"n", s.n}, {"median", s.median}, {"min", s.least}, {"max", s.most}};
+			return s.n == 0 ? json(nullptr)
+					: json{{"n", s.n}, {"median", s.median}, {"min", s.least}, {"max", s.most}};
 		};
 		const auto number = [&](const char *where) {
 			const json::json_pointer at{where};
-			return figure(
-				[&](const json &run) { return run.at(at).is_null() ? 0.0 : run.at(at).get<double>(); });
+			return figure([&](const json &run) {
+				return run.at(at).is_null() ? std::optional<double>{} : run.at(at).get<double>();
+			});
+		};
+		const auto latency = [&](const char *percentile) {
+			return figure([&](const json &run) {
+				const json &times = run.at("latency_ns");
+				return times.at("n") == 0 ? std::optional<double>{} : times.at(percentile).get<double>();
+			});
 		};
 		const json &first = *group.front();
 		all.push_back({
 			{"trace", std::filesystem::path{first.at("trace").get<std::string>()}.stem().string()},
 			{"pace", pace_in_words(first.at("pace"))},
 			{"backend", first.at("backend")},
+			{"runs", counted.size()},
+			{"excluded", group.size() - counted.size()},
+			{"first_exclusion", why},
 			{"offered_per_s", number("/offered_per_s")},
-			{"lost_share", figure([&](const json &run) { return share(lost(run), run.at("emitted")); })},
-			{"tail_delivered",
-			 first.at("tail_delivered").is_null() ? json(nullptr) : number("/tail_delivered")},
+			{"lost_share", figure([&](const json &run) {
+				 return std::optional{share(lost(run), run.at("emitted"))};
+			 })},
+			{"tail_delivered", number("/tail_delivered")},
 			{"missing_share", figure([&](const json &run) {
-				 return share(run.at("decisions").at("missing"), run.at("decisions").at("expected"));
+				 const json &decisions = run.at("decisions");
+				 return std::optional{share(decisions.at("missing"), decisions.at("expected"))};
 			 })},
 			{"wrong", number("/decisions/wrong")},
-			{"latency_p50_ns", number("/latency_ns/p50")},
-			{"latency_p99_ns", number("/latency_ns/p99")},
+			{"latency_p50_ns", latency("p50")},
+			{"latency_p99_ns", latency("p99")},
 			{"cpu_ns_per_event", number("/cpu_ns_per_event")},
 		});
 	}
@@ -112,7 +137,7 @@ std::string results_table(const json &summary)
 {
 	std::vector<std::vector<std::string>> rows{{"trace", "pace", "backend", "sent/s", "lost", "tail heard",
 						    "decisions missing", "latency p50", "p99", "CPU/event"}};
-	std::string last;
+	std::string last, notes;
 	bool stock = false;
 	for (const json &line : summary) {
 		const std::string trace = line.at("trace"), pace = line.at("pace"), backend = line.at("backend");
@@ -123,21 +148,21 @@ std::string results_table(const json &summary)
 		// What mptcpd decides is only seen as commands that the kernel refuses; its own plugin has a policy of its own.
 		const bool unseen = backend == "mptcpd-stock" || backend == "mptcpd";
 		stock = stock || unseen;
-		// What heard nothing was not fast.
-		const bool heard = line.at("lost_share").at("median") < 1;
-		const auto duration = [&](const char *figure) {
-			return heard ? format_duration(line.at(figure).at("median")) : std::string{"-"};
+		const auto median = [&](const char *figure, auto &&format) {
+			return line.at(figure).is_null() ? std::string{"-"} : format(line.at(figure).at("median"));
 		};
 		rows.push_back({same_load ? "" : trace, same_load ? "" : pace, backend,
-				format_count(line.at("offered_per_s").at("median")),
-				with_spread(line.at("lost_share"), format_share),
-				line.at("tail_delivered").is_null()
-					? "-"
-					: format_share(line.at("tail_delivered").at("median")),
+				median("offered_per_s", format_count), with_spread(line.at("lost_share"), format_share),
+				median("tail_delivered", format_share),
 				unseen ? "*" : with_spread(line.at("missing_share"), format_share),
-				duration("latency_p50_ns"), duration("latency_p99_ns"), duration("cpu_ns_per_event")});
+				median("latency_p50_ns", format_duration), median("latency_p99_ns", format_duration),
+				median("cpu_ns_per_event", format_duration)});
+		if (const auto excluded = line.at("excluded").get<unsigned>())
+			notes += fmt::format("{}, {}, {}: {} of {} runs excluded: {}\n", trace, pace, backend, excluded,
+					     excluded + line.at("runs").get<unsigned>(),
+					     line.at("first_exclusion").get<std::string>());
 	}
-	std::string text = format_table(rows, 3);
+	std::string text = format_table(rows, 3) + notes;
 	if (stock)
 		text += "* what mptcpd decides is not seen (sspi, its own plugin, opens no subflows); latency: until "
 			"mptcpd has "

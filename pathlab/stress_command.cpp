@@ -122,13 +122,38 @@ private:
 	std::string folder_;
 };
 
+// All that the figures depend on; what is as usual only where it says what was measured.
 std::string command_line(const options &asked)
 {
-	return fmt::format(
+	const options usual;
+	std::string words = fmt::format(
 		"pathlab stress --through {} --policy {} --scenario {} --connections {} --rate {} --paths {} "
 		"--families {} --hold {} -n {}",
 		fmt::join(asked.through, ","), asked.policy, fmt::join(asked.scenarios, ","), asked.load.connections,
 		asked.rate, asked.load.paths, asked.families, asked.load.hold_ms, asked.repetitions);
+	const auto add = [&](const char *option, const auto &value, const auto &otherwise) {
+		if (value != otherwise)
+			words += fmt::format(" {} {}", option, value);
+	};
+	for (const std::string &each : asked.settings)
+		words += " --set " + each;
+	add("--buffer", asked.load.buffer_bytes, usual.load.buffer_bytes);
+	add("--announce", asked.load.announced, usual.load.announced);
+	add("--contention", asked.load.contention, usual.load.contention);
+	add("--priority", asked.priority, usual.priority);
+	add("--delay", asked.delay_ms, usual.delay_ms);
+	add("--bandwidth", asked.load.megabits, usual.load.megabits);
+	add("--probe-cost", asked.probe_repetitions, usual.probe_repetitions);
+	return words;
+}
+
+// Where nothing that was asked for can run here, there is nothing to show for it.
+void say_that_nothing_ran(replay::stress_results &results)
+{
+	if (!results.complete || !results.runs.empty() || results.left_out.empty())
+		return;
+	results.complete = false;
+	results.failure = replay::stress_results::why_nothing_ran(results.left_out);
 }
 
 expected<void> run(const options &asked, context &all)
@@ -152,18 +177,20 @@ expected<void> run(const options &asked, context &all)
 				return written;
 			});
 	}
-	const nlohmann::json json = results.to_json(command);
+	say_that_nothing_ran(results);
+	nlohmann::json json = results.to_json(command);
 	if (kept)
 		if (auto written = file.write(json); !written) {
 			kept = false;
 			results.complete = false;
 			results.failure = written.error().text;
+			json = results.to_json(command);
 		}
 	// What could not be written into the file is on stdout, so that nothing is lost.
 	const bool lost = file && !kept;
 	if (all.json || lost)
 		fmt::print("{}\n", json.dump(2));
-	else if (!results.runs.empty())
+	else
 		fmt::print("{}", stress_table(results));
 	if (!results.complete) {
 		const std::string why = results.failure.empty() ? "interrupted" : results.failure;

@@ -79,10 +79,12 @@ std::string stress_table(const replay::stress_results &results)
 		text = format_table(rows, 2);
 	if (results.probes)
 		notes += fmt::format(
-			"counting costs {:.1f} % of the connection rate: {} a second with it, {} without (medians of "
-			"{}, {})\n",
-			100 * results.probes->share(), format_count(results.probes->with.median),
-			format_count(results.probes->without.median), results.probes->with.n, results.probes->backend);
+			"counting costs {:.1f} % ({:.1f}..{:.1f} %) of the connection rate: {} a second with it, {} "
+			"without (medians of {} pairs, {})\n",
+			100 * (1 - results.probes->ratio.median), 100 * (1 - results.probes->ratio.most),
+			100 * (1 - results.probes->ratio.least), format_count(results.probes->with.median),
+			format_count(results.probes->without.median), results.probes->ratio.n,
+			results.probes->backend);
 	return text + notes;
 }
 

@@ -40,24 +40,6 @@ u32 table_of(const descriptor &link)
 	return map_id;
 }
 
-pm_counters read_counters(const descriptor &map)
-{
-	constexpr std::size_t words = sizeof(pm_counters) / sizeof(pm_u64);
-	static_assert(sizeof(pm_counters) % sizeof(pm_u64) == 0, "they are added up word by word");
-	pm_counters sum{};
-	const int processors = libbpf_num_possible_cpus();
-	std::vector<pm_u64> all(words * static_cast<std::size_t>(std::max(processors, 1)));
-	bpf_map_info info{};
-	u32 size = sizeof info;
-	if (!map || processors < 1 || bpf_map_get_info_by_fd(map.get(), &info, &size) != 0 ||
-	    info.value_size != sizeof(pm_counters) || bpf_map_lookup_elem(map.get(), &zero, all.data()) != 0)
-		return sum;
-	auto *to = reinterpret_cast<pm_u64 *>(&sum);
-	for (std::size_t i = 0; i < all.size(); ++i)
-		to[i % words] += all[i];
-	return sum;
-}
-
 // Killed before or after the namespace was switched.
 void complete(const pin_folder &pins, const attached &found)
 {
@@ -102,7 +84,7 @@ expected<attached> look_at(const pin_folder &pins, const std::string &name)
 					pins.path_of(name)));
 	attached found;
 	found.what = *meta;
-	found.counted = read_counters(pins.open_pin(name, "counters"));
+	found.counted = read_counters(pins.open_pin(name, "counters").get());
 	const auto where = find_netns(*meta);
 	if (!where)
 		return tl::unexpected(where.error());

@@ -116,7 +116,7 @@ struct {
 	__type(value, struct pm_attachment);
 } pm_meta SEC(".maps");
 
-/* Preemption between load and store loses a count now and then on the same processor: a cost that a lock is not worth. */
+/* Added to in one step: on the same processor, a softirq may come between load and store, and its count be lost. */
 static __always_inline struct pm_counters *counters(void)
 {
 	pm_u32 zero = 0;
@@ -128,7 +128,7 @@ static __always_inline struct pm_counters *counters(void)
 	do {                                              \
 		struct pm_counters *counted = counters(); \
 		if (counted)                              \
-			counted->what += (number);        \
+			__sync_fetch_and_add(&counted->what, (number)); \
 	} while (0)
 #define COUNT(what) COUNT_MANY(what, 1)
 

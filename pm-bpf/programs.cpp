@@ -214,6 +214,7 @@ int programs::meta() const { return bpf_map__fd(impl_->skeleton->maps.pm_meta); 
 const pm_attached_constants &programs::constants() const noexcept { return impl_->constants; }
 u32 programs::table_id() const noexcept { return impl_->table_id; }
 u32 programs::verified_instructions() const noexcept { return impl_->instructions; }
+pm_counters programs::counted() const { return read_counters(bpf_map__fd(impl_->skeleton->maps.pm_counted)); }
 
 expected<descriptor> programs::attach() const
 {
@@ -236,6 +237,25 @@ expected<void> programs::replace(const descriptor &link) const
 	if (errno != EEXIST || bpf_link_update(link.get(), bpf_map__fd(impl_->table_map), nullptr) != 0)
 		return fail_errno("the kernel does not take the new table of callbacks in the place of the old one");
 	return {};
+}
+
+pm_counters read_counters(int map)
+{
+	constexpr std::size_t words = sizeof(pm_counters) / sizeof(pm_u64);
+	static_assert(sizeof(pm_counters) % sizeof(pm_u64) == 0, "they are added up word by word");
+	constexpr u32 zero = 0;
+	pm_counters sum{};
+	const int processors = libbpf_num_possible_cpus();
+	std::vector<pm_u64> all(words * static_cast<std::size_t>(std::max(processors, 1)));
+	bpf_map_info info{};
+	u32 size = sizeof info;
+	if (processors < 1 || bpf_map_get_info_by_fd(map, &info, &size) != 0 || info.value_size != sizeof(pm_counters) ||
+	    bpf_map_lookup_elem(map, &zero, all.data()) != 0)
+		return sum;
+	auto *to = reinterpret_cast<pm_u64 *>(&sum);
+	for (std::size_t i = 0; i < all.size(); ++i)
+		to[i % words] += all[i];
+	return sum;
 }
 
 } // namespace pm::bpf

@@ -44,6 +44,7 @@ public:
 	[[nodiscard]] const pm_attached_constants &constants() const noexcept;
 	[[nodiscard]] u32 table_id() const noexcept;
 	[[nodiscard]] u32 verified_instructions() const noexcept; // of all programs
+	[[nodiscard]] pm_counters counted() const; // so far
 
 	// Registers the table of callbacks with the kernel, for as long as the link is open or pinned.
 	[[nodiscard]] expected<descriptor> attach() const;
@@ -55,5 +56,8 @@ private:
 	std::unique_ptr<impl> impl_;
 	explicit programs(std::unique_ptr<impl> made);
 };
+
+// The counters in that map, added up over all processors; zeros if it has none.
+[[nodiscard]] pm_counters read_counters(int map);
 
 } // namespace pm::bpf

@@ -68,6 +68,7 @@ struct backend_info {
 	std::string_view name;
 	std::string_view help;
 	std::unique_ptr<backend> (*make)(const backend_options &);
+	bool called = false; // by who sends, who is late while it decides: then that is no fault of the sender
 };
 [[nodiscard]] std::span<const backend_info> backends() noexcept;
 [[nodiscard]] expected<const backend_info *> find_backend(std::string_view name); // the error names those that exist

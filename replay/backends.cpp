@@ -13,8 +13,9 @@ constexpr backend_info table[] = {
 	 &make_mptcpd_stock_backend},
 	{"mptcpd", "the same mptcpd with our plugin, the policy in it", &make_mptcpd_backend},
 	{"netlink", "real generic netlink into our reader, the policy in userspace", &make_netlink_backend},
-	{"bpf", "the policy as BPF in the kernel, called through test runs", &make_bpf_backend},
-	{"native", "the policy called directly: the oracle, which loses nothing", &make_native_backend},
+	{"bpf", "the policy as BPF in the kernel, called through test runs", &make_bpf_backend, true},
+	{"native", "the policy called directly: the oracle, which loses nothing", &make_native_backend,
+	 true},
 };
 
 } // namespace

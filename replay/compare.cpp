@@ -83,14 +83,16 @@ expected<run_report> run_job(const compare_options &options, const job &job, con
 	one.backend.policy = options.policy;
 	one.backend.settings = options.settings;
 	one.backend.buffer_bytes = options.buffer_bytes;
+	one.assignments = options.assignments;
 	return run(one);
 }
 
 // Carries it out part by part; whatever ends it, what was finished is in result().
 class comparing {
 public:
-	comparing(const compare_options &options, const progress &tell, output_folder &folder, kept_runs &kept)
-		: options_(options), tell_(tell), folder_(folder), kept_(kept)
+	comparing(const compare_options &options, const progress &tell, const comparison_keeper &keep,
+		  output_folder &folder, kept_runs &kept)
+		: options_(options), tell_(tell), keep_(keep), folder_(folder), kept_(kept)
 	{
 		result_.started = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
 	}
@@ -104,17 +106,30 @@ public:
 			if (auto done = stress_everything(); !done)
 				return done;
 		if (options_.stresses && std::string_view{this_place()} == "host")
-			return stress_in_machine();
+			if (auto done = stress_in_machine(); !done)
+				return done;
+		result_.complete = true;
 		return {};
 	}
 	comparison &result() { return result_; }
 
 private:
-	// Whatever was measured stays, from the first run on.
+	// Whatever was measured stays, from the first run on; where it was measured and what could not be is beside it, for who
+	// started us in a virtual machine, and reads what there is however that ended.
 	expected<void> keep(const std::string &name, const json &what)
 	{
 		folder_.keep();
-		return kept_.keep(name, what);
+		if (!said_where_) {
+			const json here{{"machine", describe_machine()}, {"versions", describe_versions()}};
+			if (auto kept = kept_.keep("where", here); !kept)
+				return kept;
+			said_where_ = true;
+		}
+		if (auto kept = kept_.keep(name, what); !kept)
+			return kept;
+		if (auto kept = kept_.keep("left-out", result_.left_out); !kept)
+			return kept;
+		return keep_ ? keep_(result_) : expected<void>{};
 	}
 
 	void leave_out(const json &what)
@@ -195,6 +210,17 @@ private:
 		return keep(name, result_.replays.back());
 	}
 
+	// Why nothing at all could be run, if nothing could.
+	expected<void> check_that_something_ran() const
+	{
+		if (!result_.replays.empty() || !result_.stresses.empty())
+			return {};
+		std::vector<stress_results::absent> all;
+		for (const json &each : result_.left_out)
+			all.push_back({each.at("backend"), each.at("reason")});
+		return fail(stress_results::why_nothing_ran(all));
+	}
+
 	expected<void> stress_everything()
 	{
 		const auto through = contenders();
@@ -203,7 +229,7 @@ private:
 		const std::size_t all = options_.repetitions * options_.plans.size() * through.size();
 		std::size_t done = 0;
 		for (unsigned repetition = 0; repetition < options_.repetitions; ++repetition)
-			for (std::size_t p = 0; p < options_.plans.size(); ++p)
+			for (std::size_t p = 0; p < options_.plans.size(); ++p) {
 				for (std::size_t i = 0; i < through.size(); ++i) {
 					const contender_info &backend = through[(i + repetition) % through.size()];
 					const stress_plan &plan = options_.plans[p];
@@ -217,6 +243,9 @@ private:
 					if (auto ran = stress_once(plan, backend, repetition + 1, name); !ran)
 						return ran;
 				}
+				if (auto some = check_that_something_ran(); !some)
+					return some;
+			}
 		return {};
 	}
 
@@ -250,6 +279,10 @@ private:
 		});
 		if (interrupted())
 			return fail_interrupted();
+		for (const auto &absent : measured.left_out)
+			leave_out(left_out(absent.backend, this_place(), absent.reason));
+		if (!measured.failure.empty())
+			leave_out(left_out((*netlink)->name, this_place(), "what counting costs: " + measured.failure));
 		result_.probes = measured.to_json("").at("probes");
 		return result_.probes.is_null() ? expected<void>{} : keep("probes", result_.probes);
 	}
@@ -281,10 +314,7 @@ private:
 		}
 		if (ran.failure.empty())
 			return {};
-		// Nothing at all works, or this does not.
-		if (result_.stresses.empty() && result_.replays.empty() && backend.name == contenders().back().name)
-			return fail(ran.failure);
-		leave_out(left_out(backend.name, this_place(), fmt::format("{}: {}", plan.scenario, ran.failure)));
+		leave_out(left_out(backend.name, this_place(), ran.failure));
 		return {};
 	}
 
@@ -304,23 +334,41 @@ private:
 					       std::string{options_.policy->name}};
 		for (const std::string &each : options_.assignments)
 			words.insert(words.end(), {"--set", each});
+		words.insert(words.end(), {"--buffer", std::to_string(options_.buffer_bytes)});
 		if (options_.how_much != extent::usual)
 			words.push_back(mode_of(options_.how_much));
 		if (options_.resume && !read_kept(inside, "about").empty())
 			words.push_back("--resume");
+		else if (auto forgotten = forget_kept(inside); !forgotten)
+			return forgotten;
 		const machine_run ran = run_in_machine(words, inside, options_.machine_seconds);
-		for (json &run : read_kept(inside, "stress-"))
-			result_.stresses.push_back(std::move(run));
+		const bool has_run = read_machine(inside);
+		if (interrupted())
+			return fail_interrupted();
+		if (!ran.no_machine.empty() && !has_run)
+			leave_out_all("there was no virtual machine: " + ran.no_machine);
+		else if (!ran.no_machine.empty())
+			return fail("the virtual machine ended before the comparison in it did: " + ran.no_machine);
+		else if (!ran.failure.empty())
+			return fail(ran.failure);
+		return {};
+	}
+
+	// What was measured in the machine, however it ended; whether that is anything.
+	bool read_machine(const std::string &inside)
+	{
+		auto runs = read_kept(inside, "stress-");
 		for (const json &here : read_kept(inside, "where"))
 			result_.machine = here;
+		for (const json &probes : read_kept(inside, "probes"))
+			if (result_.machine.is_object())
+				result_.machine["probes"] = probes;
 		for (const json &all : read_kept(inside, "left-out"))
 			for (const json &each : all)
 				leave_out(each);
-		if (!ran.no_machine.empty() && result_.machine.is_null())
-			leave_out_all("there was no virtual machine: " + ran.no_machine);
-		else if (!ran.no_machine.empty() || !ran.failure.empty())
-			return fail(ran.no_machine + ran.failure);
-		return interrupted() ? expected<void>{fail_interrupted()} : expected<void>{};
+		for (json &run : runs)
+			result_.stresses.push_back(std::move(run));
+		return !runs.empty();
 	}
 
 	double parts() const
@@ -330,15 +378,17 @@ private:
 
 	const compare_options &options_;
 	const progress &tell_;
+	const comparison_keeper &keep_;
 	output_folder &folder_;
 	kept_runs &kept_;
 	comparison result_;
+	bool said_where_ = false;
 	std::set<std::string_view> absent_; // from the replays
 };
 
 } // namespace
 
-expected<comparison> compare(const compare_options &options, const progress &tell)
+expected<comparison> compare(const compare_options &options, const progress &tell, const comparison_keeper &keep)
 {
 	output_folder folder{options.folder};
 	if (auto made = folder.make(); !made)
@@ -348,24 +398,19 @@ expected<comparison> compare(const compare_options &options, const progress &tel
 		return tl::unexpected(kept.error());
 	if (kept->any())
 		folder.keep();
-	comparing one{options, tell, folder, *kept};
+	comparing one{options, tell, keep, folder, *kept};
 	const auto done = one.all();
 	comparison &result = one.result();
 	if (!done) {
 		if (result.replays.empty() && result.stresses.empty())
 			return tl::unexpected(done.error());
-		result.complete = false;
 		result.failure = interrupted() ? "" : done.error().text;
 	}
 	folder.keep();
-	// For who started us in a virtual machine, and reads what there is however that ended.
-	for (const auto &[name, what] :
-	     {std::pair{"left-out", result.left_out},
-	      {"where", json{{"machine", describe_machine()}, {"versions", describe_versions()}}}})
-		if (auto written = kept->keep(name, what); !written && result.failure.empty()) {
-			result.complete = false;
-			result.failure = written.error().text;
-		}
+	if (auto written = kept->keep("left-out", result.left_out); !written && result.complete) {
+		result.complete = false;
+		result.failure = written.error().text;
+	}
 	return std::move(result);
 }
 

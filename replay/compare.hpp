@@ -36,7 +36,7 @@ struct compare_options {
 	unsigned machine_seconds = 3600; // in the virtual machine, at most
 
 	// As much as that takes on the host, or, if we are in there, in the virtual machine: it is slower.
-	[[nodiscard]] static compare_options of(extent how_much);
+	[[nodiscard]] static compare_options of(extent how_much, std::uint32_t buffer_bytes = 8u << 20);
 };
 
 // Is told what is being done: how far (0 to 1), and in words.
@@ -49,11 +49,15 @@ struct comparison {
 		       left_out = nlohmann::json::array();
 	nlohmann::json probes = nullptr, machine = nullptr; // machine: the virtual one's description
 	std::string started; // UTC, as in ISO 8601
-	bool complete = true; // false: interrupted or failed, this is what there was
+	bool complete = false; // not yet, interrupted or failed: this is what there is
 	std::string failure; // why, if it failed
 };
 
+// Is given what there is after every run; where it fails, nothing more is measured.
+using comparison_keeper = std::function<expected<void>(const comparison &)>;
+
 // Fails only where nothing was measured, and leaves nothing then.
-[[nodiscard]] expected<comparison> compare(const compare_options &options, const progress &tell);
+[[nodiscard]] expected<comparison> compare(const compare_options &options, const progress &tell,
+					   const comparison_keeper &keep = {});
 
 } // namespace pm::replay

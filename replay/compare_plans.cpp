@@ -7,9 +7,10 @@ namespace pm::replay {
 
 namespace {
 
-void add_plans(std::vector<stress_plan> &to, const char *scenario, double rate, std::uint64_t connections)
+// `load` is that of all of them, but for what is given.
+void add_plans(std::vector<stress_plan> &to, stress_load load, const char *scenario, double rate,
+	       std::uint64_t connections)
 {
-	stress_load load;
 	load.rate = rate;
 	load.connections = connections;
 	if (const auto found = find_scenario(scenario))
@@ -17,38 +18,48 @@ void add_plans(std::vector<stress_plan> &to, const char *scenario, double rate, 
 			to.insert(to.end(), plans->begin(), plans->end());
 }
 
-std::vector<stress_plan> plans_for(extent how_much, bool in_machine)
+std::vector<stress_plan> plans_for(extent how_much, bool in_machine, std::uint32_t buffer_bytes)
 {
 	std::vector<stress_plan> plans;
+	stress_load usual;
+	usual.buffer_bytes = buffer_bytes;
+	const auto add = [&](const char *scenario, double rate, std::uint64_t connections) {
+		add_plans(plans, usual, scenario, rate, connections);
+	};
 	const bool quick = how_much == extent::quick, full = how_much == extent::full;
 	std::vector<double> rates = quick ? std::vector<double>{500} : std::vector<double>{500, 1000, 2000, 4000, 8000};
 	if (in_machine)
 		rates = quick ? std::vector<double>{200} : std::vector<double>{100, 200, 400};
 	const double middle = in_machine ? 200 : 2000;
 	for (const double rate : rates)
-		add_plans(plans, "steady", rate, static_cast<std::uint64_t>(rate * (full ? 5 : quick ? 0.5 : 1)));
+		add("steady", rate, static_cast<std::uint64_t>(rate * (full ? 5 : quick ? 0.5 : 1)));
 	// As many as can be made: where what is too slow shows.
-	add_plans(plans, "steady", full_rate, in_machine ? (quick ? 500 : 1000) : quick ? 2000 : 8000);
+	add("steady", full_rate, in_machine ? (quick ? 500 : 1000) : quick ? 2000 : 8000);
 	const std::uint64_t few = quick ? (in_machine ? 100 : 500) : in_machine ? 400 : 2000;
-	add_plans(plans, "overrun", full_rate, few);
+	add("overrun", full_rate, few);
 	if (quick)
 		return plans;
-	add_plans(plans, "flash-crowd", middle / 4, few); // whose peak is ten times that
-	add_plans(plans, "mobility", middle, few);
+	add("flash-crowd", middle / 4, few); // whose peak is ten times that
+	add("mobility", middle, few);
+	stress_load wider = usual;
+	wider.paths = 3;
+	wider.ipv4 = wider.ipv6 = true;
+	add_plans(plans, wider, "steady", middle / 2, few);
 	if (!in_machine || full)
 		for (const char *scenario : {"step", "announce", "contention", "buffer"})
-			add_plans(plans, scenario, middle, few);
+			add(scenario, middle, few);
 	return plans;
 }
 
 } // namespace
 
-compare_options compare_options::of(extent how_much)
+compare_options compare_options::of(extent how_much, std::uint32_t buffer_bytes)
 {
 	const bool inside = std::string_view{this_place()} == "vm";
 	compare_options options;
 	options.how_much = how_much;
-	options.plans = plans_for(how_much, inside);
+	options.buffer_bytes = buffer_bytes;
+	options.plans = plans_for(how_much, inside, buffer_bytes);
 	options.rates = {10'000, 100'000, 200'000};
 	if (how_much == extent::quick) {
 		options.rates = {10'000, 100'000};

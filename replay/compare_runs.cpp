@@ -45,7 +45,23 @@ expected<void> write(const std::string &file, const json &what)
 	return why;
 }
 
+// Other files in there are not ours.
+expected<void> forget(const std::string &runs)
+{
+	std::error_code error;
+	if (!fs::exists(runs, error))
+		return {};
+	for (const auto &entry : fs::directory_iterator{runs, error})
+		if (entry.path().extension() == ".json" && !fs::remove(entry.path(), error))
+			break;
+	if (error)
+		return fail(fmt::format("cannot remove the earlier runs in {}: {}", runs, error.message()));
+	return {};
+}
+
 } // namespace
+
+expected<void> forget_kept(const std::string &folder) { return forget(folder + "/runs"); }
 
 expected<kept_runs> kept_runs::open(const std::string &folder, const json &about, bool resume)
 {
@@ -65,10 +81,9 @@ expected<kept_runs> kept_runs::open(const std::string &folder, const json &about
 expected<void> kept_runs::begin()
 {
 	std::error_code error;
-	if (!resumes_ && fs::exists(folder_, error))
-		for (const auto &entry : fs::directory_iterator{folder_, error})
-			if (entry.path().extension() == ".json")
-				fs::remove(entry.path(), error);
+	if (!resumes_)
+		if (auto forgotten = forget(folder_); !forgotten)
+			return forgotten;
 	fs::create_directories(folder_, error);
 	if (error)
 		return fail(fmt::format("cannot make the folder {}: {}", folder_, error.message()));

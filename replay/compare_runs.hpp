@@ -38,6 +38,8 @@ private:
 	bool resumes_, begun_ = false, any_ = false;
 };
 
+// Nothing is kept in FOLDER/runs any more.
+[[nodiscard]] expected<void> forget_kept(const std::string &folder);
 // All that is kept in FOLDER/runs and whose name begins so, in the order of names.
 [[nodiscard]] std::vector<nlohmann::json> read_kept(const std::string &folder, const std::string &beginning);
 

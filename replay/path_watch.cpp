@@ -13,7 +13,7 @@ namespace pm::replay {
 namespace {
 
 constexpr unsigned at_once = 16; // connections asked before others are opened again
-constexpr int share = 20; // of the time
+constexpr int share = 20, share_of_sample = 60; // one part in so many of the time; where some stand for all
 constexpr std::chrono::milliseconds shortest_round{1}, idle_round{5};
 constexpr std::size_t most_points = 500;
 
@@ -82,17 +82,22 @@ void path_watch::answered(std::uint64_t connection, int fd, bool ipv6)
 	open_.fetch_add(1); // last: who sees it open sees it unsettled
 }
 
+// What a connection does not even have among those that are being opened, it lacks. How many of the others are only being
+// opened takes looking closely: at those that are watched, which stand for the others.
 void path_watch::closing(std::uint64_t connection, bool ipv6, unsigned subflows)
 {
 	watched &one = all_[connection];
-	if (one.fd >= 0 && (one.lacks || exactly_))
-		ask(connection, clock::now());
-	const unsigned want = wanted(ipv6), have = one.fd >= 0 && one.lacks ? one.have : subflows;
+	const unsigned want = wanted(ipv6), begun = std::min(subflows, want);
 	result_.expected += want;
-	result_.missing += want - std::min(have, want);
-	result_.lacking_at_end += have < want;
+	result_.missing += want - begun;
+	result_.lacking_at_end += begun < want;
 	if (one.fd < 0)
 		return;
+	if (one.lacks || exactly_)
+		ask(connection, clock::now());
+	const unsigned have = one.lacks ? std::min<unsigned>(one.have, begun) : begun;
+	result_.missing += std::uint64_t{every_} * (begun - have);
+	result_.lacking_at_end += begun == want && have < want ? every_ : 0;
 	if (one.lacks)
 		lacking_.fetch_sub(1);
 	settle(connection);
@@ -175,12 +180,12 @@ void path_watch::look(clock::time_point now)
 	for (unsigned n = 0; n < at_once && cursor_ > 0; ++n) {
 		cursor_ = std::min(cursor_, unsettled_.size());
 		if (cursor_ > 0)
-			ask(unsettled_[--cursor_], clock::now());
+			ask(unsettled_[--cursor_], now); // as they come directly one after the other
 	}
 	round_cost_ += clock::now() - now;
 	if (cursor_ == 0)
 		next_ = round_began_ + std::max<clock::duration>(unsettled_.empty() ? idle_round : shortest_round,
-								 share * round_cost_);
+								 (every_ > 1 ? share_of_sample : share) * round_cost_);
 	else
 		next_ = now;
 }
@@ -210,6 +215,7 @@ path_watch::result path_watch::take()
 {
 	note(next_note_);
 	result_.path_seconds *= every_;
+	result_.missing = std::min(result_.missing, result_.expected);
 	result_.most_lacking *= every_;
 	for (auto &point : result_.timeline)
 		point.second *= every_;

@@ -4,7 +4,7 @@
 // opening others. A connection is asked a millisecond after it has been answered, and again and again until it has what it
 // should have; all this takes no more than a twentieth of that thread's time, so the more connections lack a path the less
 // often is each one asked. Asking gets in the way of a path manager, which needs the same lock: where many short connections
-// are made, some stand for all.
+// are made, some stand for all, and a sixtieth of the time is taken.
 #pragma once
 
 #include <atomic>
@@ -25,8 +25,8 @@ public:
 	// How many subflows beyond the first a connection should have, by its family. Said anew while connections are open, it
 	// is for those too, and they are to have no more than that.
 	void expect(unsigned ipv4, unsigned ipv6) noexcept;
-	// Before the load: one in so many is asked, and stands for the others. That a path is missing when a connection is
-	// closed is known of all.
+	// Before the load: one in so many is asked, and stands for the others. That a path was not even begun when a connection
+	// is closed is known of all.
 	void ask_one_in(unsigned number) noexcept { every_ = number; }
 	void close_all() noexcept { close_all_.store(true); } // those that are held, whatever their time
 
@@ -42,7 +42,8 @@ public:
 
 	void begin(std::uint64_t connections, clock::time_point now);
 	void answered(std::uint64_t connection, int fd, bool ipv6);
-	// Before its socket is closed, with as many subflows beyond the first as it says that it has.
+	// Before its socket is closed, with as many subflows beyond the first as it says that it has, also those that are
+	// being opened.
 	void closing(std::uint64_t connection, bool ipv6, unsigned subflows);
 	void look(clock::time_point now); // at a few
 	[[nodiscard]] clock::time_point next_look() const noexcept { return next_; }

@@ -13,6 +13,7 @@
 #include "replay/clock.hpp"
 #include "replay/group_sender.hpp"
 #include "replay/interrupt.hpp"
+#include "replay/stress_probes.hpp"
 
 namespace pm::replay {
 
@@ -157,6 +158,11 @@ private:
 		const bool load = !batch_.front().tail;
 		if (load && first_ns_ == 0)
 			first_ns_ = now_ns();
+		const std::uint64_t due = batch_.back().due_ns; // before the backend sets it where there is none
+		if (load && first_due_ == 0)
+			first_due_ = batch_.front().due_ns;
+		if (load && due > 0)
+			report_.scheduled_seconds = static_cast<double>(due - first_due_) / 1e9;
 		if (auto offered = to_.offer(batch_); !offered)
 			return offered;
 		const std::uint64_t sent = now_ns();
@@ -176,8 +182,20 @@ private:
 	run_report &report_;
 	schedule schedule_;
 	std::vector<due_event> batch_;
-	std::uint64_t first_ns_ = 0;
+	std::uint64_t first_ns_ = 0, first_due_ = 0;
 };
+
+// Of a burst, which is due at once, all but the first event are late: there only the end of the load tells.
+std::optional<std::string> why_excluded(const run_options &options, const run_report &report, const clock_check &clock)
+{
+	run_conditions conditions{.clock_jump_ms = clock.jump_ms(), .each = "events was sent"};
+	conditions.at_full_rate = options.through->called || std::holds_alternative<at_full_rate>(options.pace);
+	conditions.scheduled_seconds = report.scheduled_seconds;
+	conditions.opening_seconds = report.load_seconds;
+	if (std::holds_alternative<at_rate>(options.pace))
+		conditions.late_p99_ms = static_cast<double>(report.sent_late.percentile(0.99)) / 1e6;
+	return replay::why_excluded(conditions);
+}
 
 // The oracle: the same stream, each event straight into the engine.
 expected<decision_counts> compare_decisions(event_stream &stream, const backend_options &options,
@@ -226,6 +244,7 @@ expected<run_report> run_here(const run_options &options)
 	run_report report;
 	report.backend = options.through->name;
 	report.policy = options.backend.policy->name;
+	report.assignments = options.assignments;
 	report.trace = options.stream.trace;
 	report.pace = options.pace;
 
@@ -233,6 +252,7 @@ expected<run_report> run_here(const run_options &options)
 	const std::unique_ptr<backend> through = options.through->make(options.backend);
 	if (auto started = through->start(); !started)
 		return tl::unexpected(started.error());
+	const clock_check clock;
 	pacer paced{*through, report, options.pace};
 	if (auto played = paced.play(*stream); !played)
 		return tl::unexpected(played.error());
@@ -242,6 +262,7 @@ expected<run_report> run_here(const run_options &options)
 	if (!result)
 		return tl::unexpected(result.error());
 	report.result = std::move(*result);
+	report.excluded = why_excluded(options, report, clock);
 	if (report.emitted != report.result.delivered + report.lost())
 		return fail(fmt::format(
 			"the sums of the run do not close: {} events emitted, {} delivered, {} lost through {}",
@@ -281,6 +302,8 @@ nlohmann::json run_report::to_json() const
 	nlohmann::json json = {
 		{"backend", backend},
 		{"policy", policy},
+		{"settings", assignments},
+		{"excluded", excluded ? nlohmann::json(*excluded) : nlohmann::json(nullptr)},
 		{"trace", trace},
 		{"pace", rate  ? nlohmann::json{{"rate", rate->events_per_s}}
 			 : own ? nlohmann::json{{"speed", own->speed}}

@@ -5,8 +5,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -29,13 +31,17 @@ struct run_options {
 	pacing pace;
 	const backend_info *through = nullptr;
 	backend_options backend;
+	std::vector<std::string> assignments; // what the policy's settings were made of
 };
 
 struct run_report {
 	std::string backend, policy, trace;
+	std::vector<std::string> assignments;
+	std::optional<std::string> excluded; // why it does not count
 	pacing pace;
 	std::uint64_t emitted = 0, tail_emitted = 0;
 	double load_seconds = 0; // from the first event of the load to its last
+	double scheduled_seconds = 0; // as it should have been; at the full rate nothing should
 	histogram sent_late; // sent - due, of the load
 	backend_report result;
 	decision_counts decisions;

@@ -46,7 +46,7 @@ private:
 			if (auto measured = measure_probes(jobs); !measured)
 				return measured;
 		const double count = static_cast<double>(jobs.size()) * options_.repetitions;
-		for (unsigned repetition = 0; repetition < options_.repetitions; ++repetition)
+		for (unsigned repetition = 0; repetition < options_.repetitions; ++repetition) {
 			for (std::size_t i = 0; i < jobs.size(); ++i) {
 				const job &next = jobs[turn(i, repetition, jobs.size())];
 				progress_(static_cast<double>(results_.runs.size()) / count,
@@ -54,6 +54,12 @@ private:
 				if (auto ran = run(next, repetition + 1); !ran)
 					return ran;
 			}
+			// Where nothing works at all, there is no point in going on.
+			if (results_.runs.size() == not_made_) {
+				results_.runs.clear();
+				return jobs.empty() ? expected<void>{} : fail(first_not_made_);
+			}
+		}
 		return {};
 	}
 
@@ -116,20 +122,20 @@ private:
 		return options;
 	}
 
-	// A run that could not be made is kept as one that does not count. Where nothing works at all, there is no point in
-	// going on.
+	// A run that could not be made is kept as one that does not count.
 	expected<void> run(const job &one, unsigned repetition)
 	{
 		auto ran = run_stress(options_of(one, repetition));
 		if (interrupted())
 			return fail_interrupted();
 		if (!ran) {
-			if (results_.runs.empty())
-				return tl::unexpected(ran.error());
+			if (not_made_++ == 0)
+				first_not_made_ = ran.error().text;
 			stress_run failed;
 			failed.plan = *one.plan;
 			failed.backend = one.backend->name;
 			failed.policy = options_.policy->name;
+			failed.assignments = options_.assignments;
 			failed.repetition = repetition;
 			failed.excluded = "it could not be made: " + ran.error().text;
 			ran = std::move(failed);
@@ -138,7 +144,8 @@ private:
 		return keep_ ? keep_(results_) : expected<void>{};
 	}
 
-	// With the path manager whose events are counted, if there is one: that is where most of the counting is.
+	// With the path manager whose events are counted, if there is one: that is where most of the counting is. Runs that do
+	// not count are no part of it, nor are those that they are paired with.
 	expected<void> measure_probes(const std::vector<job> &jobs)
 	{
 		const auto heard = std::find_if(jobs.begin(), jobs.end(),
@@ -152,21 +159,33 @@ private:
 		plan.load.contention = plan.load.announced = 0;
 		plan.load.connections = std::max<std::uint64_t>(plan.load.connections, 5000);
 		plan.steps = {{plan.load.connections, full_rate}};
-		std::vector<double> with, without;
-		for (unsigned i = 0; i < 2 * options_.probe_repetitions; ++i) {
-			progress_(0, "what counting costs");
-			auto options = options_of({&plan, &backend}, 1);
-			options.probes = (i + i / 2) % 2; // with, without; without, with; ...
-			const auto ran = run_stress(options);
-			if (interrupted())
-				return fail_interrupted();
-			if (!ran)
-				return tl::unexpected(ran.error());
-			if (ran->load.opening_seconds > 0)
-				(options.probes ? with : without)
-					.push_back(static_cast<double>(ran->load.made) / ran->load.opening_seconds);
+		std::vector<double> with, without, ratio;
+		std::string why;
+		for (unsigned i = 0; i < options_.probe_repetitions; ++i) {
+			std::optional<double> rate[2]; // without, with
+			for (const bool probes : {i % 2 == 0, i % 2 != 0}) {
+				progress_(0, "what counting costs");
+				auto options = options_of({&plan, &backend}, 1);
+				options.probes = probes;
+				const auto ran = run_stress(options);
+				if (interrupted())
+					return fail_interrupted();
+				if (!ran || ran->excluded || !(ran->load.opening_seconds > 0))
+					why = !ran ? ran.error().text : ran->excluded.value_or("it was over at once");
+				else
+					rate[probes] = static_cast<double>(ran->load.made) / ran->load.opening_seconds;
+			}
+			if (!rate[0] || !rate[1])
+				continue;
+			without.push_back(*rate[0]);
+			with.push_back(*rate[1]);
+			ratio.push_back(*rate[1] / *rate[0]);
 		}
-		results_.probes = probe_cost{summarize(with), summarize(without), std::string{backend.name}};
+		if (ratio.empty())
+			leave_out(backend, "what counting costs: " + why);
+		else
+			results_.probes = probe_cost{summarize(with), summarize(without), summarize(ratio),
+						     std::string{backend.name}};
 		return {};
 	}
 
@@ -174,9 +193,29 @@ private:
 	const stress_progress &progress_;
 	const stress_keeper &keep_;
 	stress_results results_;
+	std::size_t not_made_ = 0; // of its runs
+	std::string first_not_made_; // why
 };
 
 } // namespace
+
+// Each reason once, behind those that have it.
+std::string stress_results::why_nothing_ran(const std::vector<absent> &all)
+{
+	std::vector<std::pair<std::string, std::string>> by_reason;
+	for (const absent &each : all) {
+		auto same = std::find_if(by_reason.begin(), by_reason.end(),
+					 [&](const auto &known) { return known.first == each.reason; });
+		if (same == by_reason.end())
+			by_reason.emplace_back(each.reason, each.backend);
+		else if (same->second.find(each.backend) == std::string::npos)
+			same->second += ", " + each.backend;
+	}
+	std::string words = "nothing of this can be run here";
+	for (std::size_t i = 0; i < by_reason.size(); ++i)
+		words += fmt::format("{}{}: {}", i ? "; " : ": ", by_reason[i].second, by_reason[i].first);
+	return words;
+}
 
 stress_results stress(const stress_options &options, const stress_progress &progress, const stress_keeper &keep)
 {

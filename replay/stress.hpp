@@ -27,17 +27,17 @@ struct stress_options {
 // What counting costs: how many connections can be made in a second with and without it.
 struct probe_cost {
 	summary with, without;
+	summary ratio; // with / without of two runs directly one after the other: what drifts is the same in both
 	std::string backend; // that was running
-	[[nodiscard]] double share() const noexcept
-	{
-		return without.median > 0 ? 1 - with.median / without.median : 0;
-	}
 };
 
 struct stress_results {
 	struct absent {
 		std::string backend, reason;
 	};
+	// In a sentence: why there is no run at all.
+	[[nodiscard]] static std::string why_nothing_ran(const std::vector<absent> &all);
+
 	std::vector<stress_run> runs;
 	std::vector<absent> left_out;
 	std::optional<probe_cost> probes;

@@ -31,6 +31,16 @@ std::uint64_t read_unseen(const events_seen &seen)
 	return std::min(seen.sent - std::min(known, seen.sent), seen.not_looked_at);
 }
 
+// Where reads were not seen, it is what the path manager says of all of them, or what is neither lost nor left.
+std::uint64_t read_by_implication(const events_seen &seen, const std::optional<events_told> &told)
+{
+	if (told && seen.sockets.size() == 1)
+		return told->delivered + told->refused;
+	const std::uint64_t known = seen.sockets.empty() ? 0
+							 : seen.sockets.back().dropped + seen.sockets.back().unread;
+	return seen.sent - std::min(known, seen.sent);
+}
+
 // What the sockets lost: the latest one by its own counters; those before it, which nobody read in the end, what is left.
 expected<void> add_sockets(event_account &account, const events_seen &seen)
 {
@@ -51,25 +61,52 @@ expected<void> add_sockets(event_account &account, const events_seen &seen)
 	return {};
 }
 
+// One that is handed its events, and listens on no socket: what it was not handed, it says itself or it is known from what
+// was sent.
+expected<std::uint64_t> add_handed(event_account &account, const events_seen &seen, const events_told &told)
+{
+	const std::uint64_t handed = told.delivered + told.refused;
+	if (told.by == events_told::way::call) {
+		if (handed > seen.sent)
+			return does_not_close(fmt::format("{} events were sent, but the kernel called the path manager {} times",
+							  seen.sent, handed));
+		account.lost["uncalled"] = seen.sent - handed;
+		return handed;
+	}
+	// It may have to take losses of other namespaces for its own.
+	if (handed > seen.sent || handed + told.lost < seen.sent)
+		return does_not_close(
+			fmt::format("{} events were sent; {} came through the ring buffer, which lost {} at the most",
+				    seen.sent, handed, told.lost));
+	account.lost["ringbuf"] = seen.sent - handed;
+	return handed;
+}
+
 } // namespace
+
+// CREATED, ESTABLISHED and CLOSED; of a subflow that went before its connection did, SUB_CLOSED.
+std::uint64_t implied_events(const connections_seen &seen) noexcept
+{
+	return 3 * seen.made + seen.subflows_up + seen.subflows_up - std::min(seen.subflows_up, seen.subflows_at_end) +
+	       seen.announced + seen.withdrawn;
+}
 
 expected<event_account> account_for(const events_seen &from_outside, const std::optional<events_told> &told)
 {
 	events_seen seen = from_outside;
-	seen.read += read_unseen(seen);
+	seen.read = seen.implied ? read_by_implication(seen, told) : seen.read + read_unseen(seen);
 	event_account account;
 	account.emitted = seen.sent;
+	account.emitted_by = seen.implied ? "implied" : "probe";
 	for (const char *stage : loss_stages)
 		account.lost[stage] = 0;
-	const bool by_ring = told && told->by_ring;
-	const std::uint64_t read = by_ring ? told->delivered + told->refused : seen.read;
-	if (by_ring) {
-		// It may have to take losses of other namespaces for its own.
-		if (read > seen.sent || read + told->lost < seen.sent)
-			return does_not_close(fmt::format("{} events were sent; {} came through the ring buffer, which "
-							  "lost {} at the most",
-							  seen.sent, read, told->lost));
-		account.lost["ringbuf"] = seen.sent - read;
+	const bool handed = told && told->by != events_told::way::socket;
+	std::uint64_t read = seen.read;
+	if (handed) {
+		const auto added = add_handed(account, seen, *told);
+		if (!added)
+			return tl::unexpected(added.error());
+		read = *added;
 	} else if (seen.sockets.empty()) {
 		return does_not_close("the path manager listens on no socket");
 	} else if (auto added = add_sockets(account, seen); !added) {
@@ -79,13 +116,13 @@ expected<event_account> account_for(const events_seen &from_outside, const std::
 	if (!told)
 		return account;
 	// What read its events before a plugin of ours took over says nothing of those.
-	const bool all_told = by_ring || seen.sockets.size() == 1;
+	const bool all_told = handed || seen.sockets.size() == 1;
 	if (all_told ? told->delivered + told->refused != read : told->delivered + told->refused > read)
 		return does_not_close(
 			fmt::format("the path manager says that it was handed {} events, but {} were read "
 				    "from its socket",
 				    told->delivered + told->refused, read));
-	if (!by_ring && told->lost != account.lost["socket"])
+	if (!handed && told->lost != account.lost["socket"])
 		return does_not_close(
 			fmt::format("the path manager says that it lost {} events, but the kernel dropped {}",
 				    told->lost, account.lost["socket"]));
@@ -95,7 +132,7 @@ expected<event_account> account_for(const events_seen &from_outside, const std::
 	account.lost["refused"] = told->refused;
 	account.lost["table"] = told->table_full;
 	account.delivered = read - told->refused - told->table_full;
-	if (all_told)
+	if (all_told && told->by != events_told::way::call) // which looks at connections, not at events
 		account.acted_on = account.delivered - std::min(account.delivered, told->idle);
 	return account;
 }
@@ -119,8 +156,7 @@ std::optional<std::string> why_excluded(const run_conditions &c)
 			c.opening_seconds, c.scheduled_seconds);
 	if (c.late_p99_ms > most_late_ms)
 		return fmt::format(
-			"the load generator could not keep its rate: one in a hundred connections was opened "
-			"{:.0f} ms late, or more",
+			"the load generator could not keep its rate: one in a hundred {} {:.0f} ms late, or more", c.each,
 			c.late_p99_ms);
 	return std::nullopt;
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
-// The path manager that is a policy in the kernel: attached as `pathlab attach` does, its counters read as `pathlab status`
-// does. The kernel calls it; so what was emitted is what it was told, and nothing can be lost on the way.
+// The path manager that is a policy in the kernel: the programs of `pathlab attach`, and their own counters. Nothing is
+// pinned, so nothing is left of it when this process ends, however that happens.
 #include <algorithm>
+#include <atomic>
 #include <numeric>
 
 #include <fmt/format.h>
@@ -16,50 +17,51 @@ namespace pm::replay {
 
 namespace {
 
+// Callbacks that stand where the kernel sends an event over netlink, too: addresses of its own are no such event.
+std::uint64_t called_of_events(const pm_counters &counted)
+{
+	return std::accumulate(std::begin(counted.notified), std::end(counted.notified), std::uint64_t{0}) -
+	       counted.notified[PM_NOTIFIED_local_addr_added] - counted.notified[PM_NOTIFIED_local_addr_removed];
+}
+
 class attached_policy final : public contender {
 public:
 	explicit attached_policy(const contender_options &options) : options_(options) {}
 	~attached_policy() override
 	{
-		if (!name_.empty())
-			(void)bpf::detach(name_);
+		if (link_)
+			(void)here_->set_sysctl(bpf::path_manager_sysctl, "kernel");
 	}
 
 	expected<void> start() override
 	{
+		static std::atomic<unsigned> number{0}; // the kernel may still be about to forget the one before
 		auto here = netns::current();
 		if (!here)
 			return tl::unexpected(here.error());
-		bpf::attach_request request;
-		request.what.policy = options_.policy;
-		request.what.settings = options_.settings;
-		request.what.name = fmt::format("stress{}", getpid() % 100'000'000);
-		request.where = &*here;
-		auto attached = bpf::attach(std::move(request));
-		if (!attached)
-			return tl::unexpected(attached.error());
-		name_ = attached->name;
-		return {};
+		here_.emplace(std::move(*here));
+		bpf::attached_policy what;
+		what.policy = options_.policy;
+		what.settings = options_.settings;
+		what.name = fmt::format("st{}_{}", getpid() % 100'000'000, number++ % 1000);
+		auto loaded = bpf::programs::load(what);
+		if (!loaded)
+			return tl::unexpected(loaded.error());
+		programs_.emplace(std::move(*loaded));
+		auto link = programs_->attach();
+		if (!link)
+			return tl::unexpected(link.error());
+		link_ = std::move(*link);
+		return here_->set_sysctl(bpf::path_manager_sysctl, what.name);
 	}
 
 	expected<contender_account> account() override
 	{
-		const auto all = bpf::list();
-		if (!all)
-			return tl::unexpected(all.error());
-		const auto ours = std::find_if(all->begin(), all->end(),
-					       [this](const bpf::attached &each) { return each.what.name == name_; });
-		if (ours == all->end())
-			return fail(fmt::format("the attached policy {} is gone", name_));
-		const pm_counters &counted = ours->counted;
+		const pm_counters counted = programs_->counted();
 		contender_account account;
-		event_account &events = account.whole.emplace();
-		events.emitted_by = "implied";
-		events.emitted = events.delivered = std::accumulate(std::begin(counted.notified),
-								    std::end(counted.notified), std::uint64_t{0});
-		events.acted_on = std::min<std::uint64_t>(counted.works, events.delivered);
-		for (const char *stage : loss_stages)
-			events.lost[stage] = 0;
+		events_told &events = account.events.emplace();
+		events.by = events_told::way::call;
+		events.delivered = called_of_events(counted);
 		commands_told &commands = account.commands.emplace();
 		commands.sent = std::accumulate(std::begin(counted.commands), std::end(counted.commands),
 						std::uint64_t{0});
@@ -71,7 +73,9 @@ public:
 
 private:
 	contender_options options_;
-	std::string name_;
+	std::optional<netns> here_;
+	std::optional<bpf::programs> programs_;
+	descriptor link_; // closed first: the kernel calls nobody then
 };
 
 } // namespace

@@ -34,7 +34,6 @@ struct commands_told {
 // What it says of itself, since it was started.
 struct contender_account {
 	std::optional<events_told> events; // nothing: it cannot be asked
-	std::optional<event_account> whole; // of one that no event is sent to: the kernel calls it
 	std::optional<commands_told> commands;
 };
 
@@ -54,7 +53,7 @@ public:
 struct contender_info {
 	std::string_view name, help;
 	bool opens_paths; // as the policy plans
-	bool hears_events; // over netlink, or by a ring buffer, which can be counted there
+	bool hears_events; // over netlink, by a ring buffer or by being called, each of which can be counted
 	std::unique_ptr<contender> (*make)(const contender_options &);
 	expected<void> (*check)(const contender_options &); // why this kernel or machine cannot run it
 };

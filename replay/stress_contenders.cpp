@@ -117,7 +117,7 @@ constexpr contender_info all[] = {
 	{"mptcpd", "mptcpd with our plugin", true, true, make_mptcpd_contender, check_ours},
 	{"netlink", "pm-netlinkd", true, true, make_netlink_contender, check_netlink},
 	{"ringbuf", "pm-netlinkd, events by a ring buffer", true, true, make_ringbuf_contender, check_ringbuf},
-	{"bpf", "the policy in the kernel", true, false, make_bpf_contender, check_bpf},
+	{"bpf", "the policy in the kernel", true, true, make_bpf_contender, check_bpf},
 };
 
 } // namespace

@@ -82,7 +82,8 @@ public:
 		if (!status)
 			return tl::unexpected(status.error());
 		auto account = account_of(*status);
-		account.events->by_ring = by_ring_;
+		if (by_ring_)
+			account.events->by = events_told::way::ring;
 		return account;
 	}
 

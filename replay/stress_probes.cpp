@@ -7,6 +7,7 @@
 #include <fstream>
 #include <utility>
 
+#include <bpf/libbpf.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -26,13 +27,14 @@ expected<event_observer> event_observer::open(const child *process)
 	const auto family = netlink::ask_family();
 	if (!family)
 		return tl::unexpected(family.error());
-	auto witness = bpf::event_witness::listen();
-	if (!witness)
-		return tl::unexpected(witness.error());
-	event_observer made(std::move(*witness), process, family->events_group);
+	event_observer made(process, family->events_group);
 	made.family_ = family->id;
-	if (process)
-		made.witness_.watch(process->pid());
+	const auto usual = libbpf_set_print(nullptr); // that it could not load is no failure
+	if (auto witness = bpf::event_witness::listen())
+		made.witness_.emplace(std::move(*witness));
+	libbpf_set_print(usual);
+	if (process && made.witness_)
+		made.witness_->watch(process->pid());
 	return made;
 }
 
@@ -40,9 +42,11 @@ expected<void> event_observer::begin()
 {
 	if (auto found = look_for_socket(); !found)
 		return found;
-	sent_before_ = witness_.sent();
-	read_before_ = witness_.read();
-	not_looked_at_before_ = witness_.not_looked_at();
+	if (witness_) {
+		sent_before_ = witness_->sent();
+		read_before_ = witness_->read();
+		not_looked_at_before_ = witness_->not_looked_at();
+	}
 	for (watched_socket &each : sockets_)
 		each.drops_before = memory_of(each.copy.get()).drops;
 	return {};
@@ -71,14 +75,22 @@ expected<void> event_observer::look_for_socket()
 	return {};
 }
 
+std::pair<std::uint64_t, std::uint64_t> event_observer::movement() const
+{
+	if (witness_)
+		return {witness_->sent(), witness_->read()};
+	return {process_ ? process_->cpu_ns() : 0, 0};
+}
+
 void event_observer::settle()
 {
-	constexpr std::uint64_t patience = 5'000'000'000, quiet = 60'000'000, stuck = 300'000'000;
-	std::uint64_t moved = now_ns(), sent = 0, read = 0;
-	for (const std::uint64_t begun = moved; now_ns() - begun < patience; usleep(2000)) {
+	constexpr std::uint64_t patience = 5'000'000'000, quiet = quiet_ms * 1'000'000, stuck = 300'000'000;
+	std::uint64_t moved = now_ns();
+	auto before = movement();
+	for (const std::uint64_t begun = moved; now_ns() - begun < patience; usleep(5000)) {
 		(void)look_for_socket(); // a plugin of ours may be about to take over
-		const std::uint64_t now = now_ns(), sent_now = witness_.sent(), read_now = witness_.read();
-		if (sent_now != std::exchange(sent, sent_now) || read_now != std::exchange(read, read_now))
+		const std::uint64_t now = now_ns();
+		if (const auto moving = movement(); moving != std::exchange(before, moving))
 			moved = now;
 		const bool empty = sockets_.empty() || memory_of(sockets_.back().copy.get()).queued_bytes == 0;
 		if (now - moved > (empty ? quiet : stuck))
@@ -101,7 +113,7 @@ std::uint64_t event_observer::count_unread(int socket) const
 	}
 }
 
-expected<events_seen> event_observer::end()
+expected<events_seen> event_observer::end(std::uint64_t implied)
 {
 	if (auto found = look_for_socket(); !found)
 		return tl::unexpected(found.error());
@@ -110,9 +122,13 @@ expected<events_seen> event_observer::end()
 		usleep(2000); // it may still be inside its last system call
 	}
 	events_seen seen;
-	seen.sent = witness_.sent() - sent_before_;
-	seen.read = witness_.read() - read_before_;
-	seen.not_looked_at = witness_.not_looked_at() - not_looked_at_before_;
+	seen.implied = !witness_;
+	seen.sent = implied;
+	if (witness_) {
+		seen.sent = witness_->sent() - sent_before_;
+		seen.read = witness_->read() - read_before_;
+		seen.not_looked_at = witness_->not_looked_at() - not_looked_at_before_;
+	}
 	for (const watched_socket &each : sockets_)
 		seen.sockets.push_back(
 			{memory_of(each.copy.get()).drops - each.drops_before, count_unread(each.copy.get())});
@@ -121,12 +137,12 @@ expected<events_seen> event_observer::end()
 
 // ---- what the kernel counts ----
 
-join_counters::join_counters(side which)
-	: counter_(which == side::client ? "MPJoinSynAckRx" : "MPJoinAckRx"), before_(counter_.read().value_or(0))
-{
-}
+namespace {
+std::uint64_t tick_ns() { return 1'000'000'000 / static_cast<std::uint64_t>(sysconf(_SC_CLK_TCK)); }
+std::uint64_t processors() { return static_cast<std::uint64_t>(sysconf(_SC_NPROCESSORS_ONLN)); }
+} // namespace
 
-std::uint64_t join_counters::count() const { return counter_.read().value_or(before_) - before_; }
+std::uint64_t machine_cpu_step_ns() { return tick_ns() * processors(); }
 
 // Not the sum of what was used: the kernel counts that by looking at each tick, which a load of a steady rate may always, or
 // never, fall between. Idle time it measures.
@@ -140,8 +156,7 @@ std::uint64_t machine_cpu_ns()
 	for (std::uint64_t &each : ticks)
 		file >> each;
 	const std::uint64_t unused = ticks[3] + ticks[4] + ticks[7];
-	return now_ns() * static_cast<std::uint64_t>(sysconf(_SC_NPROCESSORS_ONLN)) -
-	       unused * (1'000'000'000 / static_cast<std::uint64_t>(sysconf(_SC_CLK_TCK)));
+	return now_ns() * processors() - unused * tick_ns();
 }
 
 // ---- clocks ----

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "pm-bpf/witness.hpp"
@@ -18,7 +19,8 @@
 
 namespace pm::replay {
 
-// Counts from begin() on, in the namespace where it was opened.
+// Counts from begin() on, in the namespace where it was opened. Where BPF programs cannot do that, what is sent and read is
+// not seen, only the path manager's sockets are.
 class event_observer {
 public:
 	[[nodiscard]] static expected<event_observer>
@@ -26,14 +28,11 @@ public:
 	[[nodiscard]] expected<void> begin();
 	// Waits until nothing more is sent and the process has read what it will read, up to five seconds.
 	void settle();
-	// Stops the process, for good.
-	[[nodiscard]] expected<events_seen> end();
+	// Stops the process, for good. What was sent is `implied` where it was not seen.
+	[[nodiscard]] expected<events_seen> end(std::uint64_t implied);
 
 private:
-	event_observer(bpf::event_witness witness, const child *process, std::uint32_t group)
-		: witness_(std::move(witness)), process_(process), group_(group)
-	{
-	}
+	event_observer(const child *process, std::uint32_t group) : process_(process), group_(group) {}
 	struct watched_socket {
 		descriptor copy;
 		std::uint64_t cookie = 0;
@@ -41,8 +40,10 @@ private:
 	};
 	[[nodiscard]] expected<void> look_for_socket();
 	[[nodiscard]] std::uint64_t count_unread(int socket) const;
+	// What changes while there is something to do.
+	[[nodiscard]] std::pair<std::uint64_t, std::uint64_t> movement() const;
 
-	bpf::event_witness witness_;
+	std::optional<bpf::event_witness> witness_;
 	const child *process_;
 	std::uint32_t group_;
 	std::uint16_t family_ = 0;
@@ -50,21 +51,29 @@ private:
 	std::uint64_t sent_before_ = 0, read_before_ = 0, not_looked_at_before_ = 0;
 };
 
-// Subflows beyond the first that the kernel has seen come up: at the client by the SYN/ACK, at the server by the last ACK.
-// Opened in the namespace that is meant.
-class join_counters {
+// What the kernel counts, by the name that it has there; opened in the namespace that is meant.
+class kernel_counter {
 public:
-	enum class side { client, server };
-	explicit join_counters(side which);
-	[[nodiscard]] std::uint64_t count() const; // since it was opened
+	explicit kernel_counter(const char *name) : counter_(name), before_(counter_.read().value_or(0)) {}
+	[[nodiscard]] std::uint64_t count() const { return counter_.read().value_or(before_) - before_; } // since then
 
 private:
 	netlink::mib counter_;
 	std::uint64_t before_ = 0;
 };
 
-// Processor time that was not idle, of all processors, whoever used it; in steps of 10 ms.
+// Subflows beyond the first that came up: at the client by the SYN/ACK, at the server by the last ACK.
+inline constexpr const char *joins_at_client = "MPJoinSynAckRx", *joins_at_server = "MPJoinAckRx";
+// That the peer has said.
+inline constexpr const char *addresses_announced = "AddAddr", *addresses_withdrawn = "RmAddr";
+
+// How long nothing may move until it is over: behind a load, for every path manager and also where nobody is looked at, so
+// that what is counted over the time of a run is over the same time.
+inline constexpr unsigned quiet_ms = 60;
+
+// Processor time that was not idle, of all processors, whoever used it; in steps as large as the second says, at the most.
 [[nodiscard]] std::uint64_t machine_cpu_ns();
+[[nodiscard]] std::uint64_t machine_cpu_step_ns();
 
 // How far the wall clock has moved against the monotonic one since this object was made, or the monotonic one has stood still.
 class clock_check {

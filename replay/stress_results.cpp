@@ -124,6 +124,7 @@ json stress_run::to_json() const
 		{"scenario", plan.scenario},
 		{"backend", backend},
 		{"policy", policy},
+		{"settings", assignments},
 		{"place", this_place()},
 		{"load", load_json(plan.load)},
 		{"repetition", repetition},
@@ -148,6 +149,7 @@ json stress_run::to_json() const
 		  {"path_seconds", paths.path_seconds},
 		  {"timeline_ms", timeline}}},
 		{"join_latency_ns", latency_json(join_latency)},
+		{"not_captured", not_captured.empty() ? json(nullptr) : json(not_captured)},
 		{"rate",
 		 {{"offered_per_s", load.scheduled_seconds > 0
 					    ? json(static_cast<double>(load.asked) / load.scheduled_seconds)
@@ -155,7 +157,8 @@ json stress_run::to_json() const
 		  {"made_per_s", load.opening_seconds > 0 ? json(made / load.opening_seconds) : json(nullptr)}}},
 		{"cpu_ns_per_connection",
 		 {{"path_manager", manager_cpu_ns ? each(*manager_cpu_ns) : json(nullptr)},
-		  {"machine", each(machine_cpu_ns)}}},
+		  {"machine", each(machine_cpu_ns)},
+		  {"machine_step", each(machine_cpu_step_ns)}}},
 		{"memory_kib", or_null(memory_kib)},
 		{"recovery_ms", or_null(recovery_ms)},
 		{"moving_ms", or_null(moving_ms)},
@@ -217,8 +220,13 @@ json stress_results::to_json(const std::string &command) const
 	if (probes)
 		cost = {{"rate_with", probes->with.median},
 			{"rate_without", probes->without.median},
-			{"cost_share", probes->share()},
-			{"repetitions", probes->with.n},
+			{"cost_share", 1 - probes->ratio.median},
+			{"ratio",
+			 {{"n", probes->ratio.n},
+			  {"median", probes->ratio.median},
+			  {"min", probes->ratio.least},
+			  {"max", probes->ratio.most}}},
+			{"repetitions", probes->ratio.n},
 			{"backend", probes->backend}};
 	return {{"schema", "pathlab-results/2"},
 		{"machine", describe_machine()},

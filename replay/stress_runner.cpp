@@ -24,6 +24,7 @@ constexpr std::uint64_t warm_up_connections = 200;
 constexpr std::uint64_t most_captured = 1000; // connections whose packets are looked at
 constexpr std::uint64_t fewest_asked = 200, most_stood_for = 16; // connections that are watched; each for how many
 constexpr double patience_s = 15; // for paths to come or go
+constexpr std::chrono::milliseconds memory_pause{50}; // between two looks at how much is used
 
 std::uint64_t minus(std::uint64_t now, std::uint64_t before) { return now - std::min(now, before); }
 
@@ -38,11 +39,6 @@ contender_account minus(contender_account now, const contender_account &before)
 		n.refused = minus(n.refused, b.refused);
 		n.table_full = minus(n.table_full, b.table_full);
 		n.idle = minus(n.idle, b.idle);
-	}
-	if (now.whole && before.whole) {
-		now.whole->emitted = minus(now.whole->emitted, before.whole->emitted);
-		now.whole->delivered = minus(now.whole->delivered, before.whole->delivered);
-		now.whole->acted_on = minus(now.whole->acted_on.value_or(0), before.whole->acted_on.value_or(0));
 	}
 	if (now.commands && before.commands) {
 		now.commands->sent = minus(now.commands->sent, before.commands->sent);
@@ -59,6 +55,7 @@ public:
 		run_.plan = plan_;
 		run_.backend = options.backend->name;
 		run_.policy = options.policy->name;
+		run_.assignments = options.assignments;
 		run_.repetition = options.repetition;
 	}
 
@@ -142,9 +139,11 @@ private:
 			capture_.emplace(std::move(*capture));
 		}
 		if (options_.probes) {
-			client_joins_.emplace(join_counters::side::client);
+			client_joins_.emplace(joins_at_client);
+			announced_.emplace(addresses_announced);
+			withdrawn_.emplace(addresses_withdrawn);
 			auto server = in_namespace(lab_.server, [&]() -> expected<void> {
-				server_joins_.emplace(join_counters::side::server);
+				server_joins_.emplace(joins_at_server);
 				return {};
 			});
 			if (!server)
@@ -167,17 +166,18 @@ private:
 		load.steps = plan_.steps;
 		load.watch = options_.probes || !plan_.actions.empty() ? &watch_ : nullptr;
 		auto making = std::async(std::launch::async, [&] { return run_load(lab_, load); });
-		const auto over = [&] {
+		const auto over_within = [&](std::chrono::milliseconds time) {
 			note_memory();
-			return making.wait_for(std::chrono::milliseconds(1)) == std::future_status::ready;
+			return making.wait_for(time) == std::future_status::ready;
 		};
+		const auto over = [&] { return over_within(std::chrono::milliseconds(1)); };
 		expected<void> acted;
 		for (const action each : plan_.actions)
 			if (acted = act(each, over); !acted)
 				break;
 		if (!acted)
 			watch_.close_all();
-		while (!over())
+		while (!over_within(memory_pause)) // there is no hurry, and who wakes up gets in the way
 			;
 		auto made = making.get();
 		if (!acted)
@@ -262,9 +262,12 @@ private:
 	{
 		if (observer_)
 			observer_->settle();
+		else
+			usleep(1000 * quiet_ms);
 		run_.seconds = static_cast<double>(now_ns() - begun_) / 1e9;
 		const std::uint64_t busy = busy_ ? busy_->stop() : 0;
 		run_.machine_cpu_ns = minus(minus(machine_cpu_ns(), machine_cpu_), busy);
+		run_.machine_cpu_step_ns = machine_cpu_step_ns();
 		if (const auto cpu = contender_->cpu_ns(); cpu && manager_cpu_)
 			run_.manager_cpu_ns = *cpu - *manager_cpu_;
 		run_conditions conditions;
@@ -279,7 +282,7 @@ private:
 		conditions.asked = run_.load.asked;
 		conditions.failed = run_.load.failed;
 		conditions.first_failure = run_.load.first_failure;
-		conditions.needs_loss = plan_.needs_loss && observer_;
+		conditions.needs_loss = plan_.needs_loss && observer_ && contender_->process(); // a call cannot be lost
 		if (run_.events)
 			for (const auto &[stage, count] : run_.events->lost)
 				conditions.lost += count;
@@ -303,10 +306,9 @@ private:
 		const auto now = contender_->account();
 		const contender_account told = now ? minus(*now, before_) : contender_account{};
 		run_.commands = told.commands;
-		run_.events = told.whole;
 		if (!observer_)
 			return {};
-		const auto seen = observer_->end();
+		const auto seen = observer_->end(implied_events(connections_in_short()));
 		if (!seen)
 			return tl::unexpected(seen.error());
 		auto account = account_for(*seen, told.events);
@@ -317,12 +319,25 @@ private:
 		return {};
 	}
 
+	connections_seen connections_in_short() const
+	{
+		connections_seen seen{.made = run_.load.made,
+				      .subflows_up = run_.came_up_client,
+				      .announced = announced_->count(),
+				      .withdrawn = withdrawn_->count()};
+		for (const made_connection &each : connections_)
+			seen.subflows_at_end += each.subflows;
+		return seen;
+	}
+
 	void note_memory()
 	{
-		const std::uint64_t now = now_ns();
-		if (!contender_->process() || now < next_look_)
+		if (!contender_->process())
 			return;
-		next_look_ = now + 50'000'000;
+		const std::uint64_t now = now_ns();
+		if (now < next_look_)
+			return;
+		next_look_ = now + std::chrono::nanoseconds(memory_pause).count();
 		run_.memory_kib = std::max(run_.memory_kib.value_or(0), contender_->process()->memory_kib());
 	}
 
@@ -334,7 +349,7 @@ private:
 	path_watch watch_;
 	std::optional<event_observer> observer_;
 	std::optional<join_capture> capture_;
-	std::optional<join_counters> client_joins_, server_joins_;
+	std::optional<kernel_counter> client_joins_, server_joins_, announced_, withdrawn_;
 	std::optional<busy_threads> busy_;
 	std::optional<clock_check> clock_;
 	contender_account before_;

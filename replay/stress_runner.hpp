@@ -19,6 +19,7 @@ namespace pm::replay {
 struct stress_run {
 	stress_plan plan;
 	std::string backend, policy;
+	std::vector<std::string> assignments; // the policy's settings, as they were given
 	unsigned repetition = 1;
 	double seconds = 0;
 	std::optional<std::string> excluded; // why it does not count
@@ -30,7 +31,7 @@ struct stress_run {
 	std::optional<histogram> join_latency; // ns
 	std::string not_captured; // why there is none
 	std::optional<std::uint64_t> manager_cpu_ns;
-	std::uint64_t machine_cpu_ns = 0;
+	std::uint64_t machine_cpu_ns = 0, machine_cpu_step_ns = 0; // as finely as it can be told
 	std::optional<std::uint64_t> memory_kib;
 	std::optional<double> recovery_ms, moving_ms;
 

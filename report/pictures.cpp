@@ -234,7 +234,10 @@ section loss_against_buffer(const std::vector<point> &points)
 	section all{.id = "buffer", .title = "Loss against the size of the buffer"};
 	all.paragraphs = {"The same burst into receive buffers of different sizes. `pathlab advise` fits its model to "
 			  "such figures."};
-	const auto size = [](const point &one) { return one.load.value("buffer_bytes", 0.0) / 1024; };
+	const auto size = [](const point &one) {
+		const auto bytes = one.load.value("buffer_bytes", json{}); // null: of which nothing is said
+		return bytes.is_number() ? bytes.get<double>() / 1024 : 0.0;
+	};
 	for (const std::string &place : places_of(points, part::stress)) {
 		const selection chosen = with_values(largest_family(select(points, part::stress, place, "buffer"),
 								    "buffer_bytes"),

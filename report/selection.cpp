@@ -130,22 +130,50 @@ std::string rates_in_words(const selection &of)
 	return fmt::format("full rate ({} to {})", in_words(unit::per_second, least), in_words(unit::per_second, most));
 }
 
+namespace {
+
+// The options of the load of one point, where they are not the usual ones and not its scenario's own.
+std::string load_options(const point &one)
+{
+	const auto number = [&](const char *name) {
+		return one.load.value(name, json{}).is_number() ? one.load[name].get<double>() : 0.0;
+	};
+	const auto is = [&](const char *name) { return one.scenario == name; };
+	std::string words = fmt::format("--scenario {} --policy {}", one.scenario, one.policy);
+	const json *run = !one.runs.empty() ? one.runs.front() : !one.excluded.empty() ? one.excluded.front() : nullptr;
+	for (const json &each : run ? run->value("settings", json::array()) : json::array())
+		if (each.is_string())
+			words += " --set " + each.get<std::string>();
+	words += fmt::format(" --connections {:.0f} --rate {}", number("connections"),
+			     one.at_full_rate() ? "max" : fmt::format("{:g}", one.rate()));
+	const auto add = [&](const char *option, double value, bool unusual) {
+		if (value > 0 && unusual)
+			words += fmt::format(" {} {:g}", option, value);
+	};
+	add("--paths", number("paths"), number("paths") > 2);
+	if (const json families = one.load.value("families", json{}); families.is_string() && families != "4")
+		words += " --families " + families.get<std::string>();
+	if (number("hold_ms") != 30 && one.load.contains("hold_ms") && !is("mobility") && !is("overrun"))
+		words += fmt::format(" --hold {:.0f}", number("hold_ms"));
+	if (number("buffer_bytes") > 0 && number("buffer_bytes") != 8 << 20 && !is("buffer") && !is("overrun"))
+		words += fmt::format(" --buffer {:.0f}", number("buffer_bytes"));
+	add("--announce", number("announced"), true);
+	add("--contention", number("contention"), true);
+	if (one.load.value("priority", json{}) == "lower" && !is("contention"))
+		words += " --priority lower";
+	add("--delay", number("delay_us") / 1e3, true);
+	add("--bandwidth", number("megabits"), true);
+	return words;
+}
+
+} // namespace
+
 std::string command_for(const selection &of)
 {
 	std::string all;
 	std::set<std::string> known;
 	for (const point *each : of) {
-		const auto number = [&](const char *name) {
-			return each->load.value(name, json{}).is_number() ? each->load[name].get<double>() : 0.0;
-		};
-		std::string words = fmt::format("--scenario {} --policy {} --connections {:.0f} --rate {}",
-						each->scenario, each->policy, number("connections"),
-						each->at_full_rate() ? "max" : fmt::format("{:g}", each->rate()));
-		const bool own_buffer = each->scenario == "buffer" || each->scenario == "overrun"; // the scenario's
-		if (number("buffer_bytes") > 0 && number("buffer_bytes") != 8 << 20 && !own_buffer)
-			words += fmt::format(" --buffer {:.0f}", number("buffer_bytes"));
-		if (number("paths") > 2)
-			words += fmt::format(" --paths {:.0f}", number("paths"));
+		const std::string words = load_options(*each);
 		if (!known.insert(words).second)
 			continue;
 		std::string line = fmt::format("pathlab stress --through {} {} -n {}", fmt::join(backends_of(of), ","),

@@ -56,6 +56,7 @@ TEST_F(comparison, its_results_are_on_stdout_and_in_a_file)
 	EXPECT_EQ(read_file(path("results.json")), done_.out);
 	EXPECT_EQ(results_.at("complete"), true);
 	EXPECT_EQ(results_.at("schema"), "pathlab-results/2");
+	EXPECT_TRUE(results_.at("probes").is_null()) << "it takes too long for --quick";
 	expect_says_where(results_);
 	for (const auto &entry : std::filesystem::directory_iterator{path("")})
 		EXPECT_NE(entry.path().extension(), ".part") << entry.path();
@@ -191,6 +192,39 @@ TEST_F(stopped_comparison, leaves_no_process_when_it_is_killed)
 	killed.signal(SIGKILL);
 	EXPECT_EQ(killed.wait(20).status, 128 + SIGKILL);
 	expect_no_orphans(5); // those that the kernel ends with it
+}
+
+TEST_F(stopped_comparison, has_its_results_also_when_it_is_killed)
+{
+	process killed{{program(), "compare", "--quick", "--only", "replay", "-o", "new"}, folder()};
+	const auto kept = [&] {
+		return std::filesystem::exists(path("new/results.json"))
+			       ? json::parse(read_file(path("new/results.json")), nullptr, false)
+			       : json{};
+	};
+	ASSERT_TRUE(await(60, [&] {
+		const json results = kept();
+		return results.is_object() && !results.at("replay").empty();
+	}));
+	killed.signal(SIGKILL);
+	EXPECT_EQ(killed.wait(20).status, 128 + SIGKILL);
+	expect_no_orphans(5);
+	const json results = kept();
+	ASSERT_TRUE(results.is_object());
+	EXPECT_EQ(results.at("complete"), false);
+	EXPECT_TRUE(results.at("failure").is_null());
+	EXPECT_GE(results.at("replay").size(), 1u);
+}
+
+TEST_F(stopped_comparison, fails_where_nothing_of_it_can_run)
+{
+	const manner nobody{.as_nobody = true, .out = "", .mounts = ""};
+	std::filesystem::permissions(folder(), std::filesystem::perms::all);
+	const outcome done = pathlab({"compare", "--quick", "--only", "stress", "--host-only", "-o", "new"}, nobody);
+	EXPECT_EQ(done.status, 1);
+	ASSERT_EQ(lines_of(done.err).size(), 1u) << done.err;
+	EXPECT_NE(done.err.find("nothing of this can be run here: "), std::string::npos) << done.err;
+	EXPECT_TRUE(files().empty()) << "no results of nothing";
 }
 
 TEST_F(stopped_comparison, heeds_ctrl_c_while_it_records)

@@ -121,7 +121,11 @@ TEST_F(report_command, writes_each_picture_as_a_file_of_its_own)
 		EXPECT_TRUE(picture.starts_with("<svg ") && picture.ends_with("</svg>\n")) << name;
 		EXPECT_EQ(picture.find("var("), std::string::npos) << name << ": a file has no style sheet";
 	}
-	EXPECT_EQ(drawn, 11u);
+	std::size_t shown = 0;
+	for (std::size_t at = 0; (at = page.find("<figure id=", at)) != std::string::npos; ++at)
+		++shown;
+	EXPECT_GT(drawn, 0u);
+	EXPECT_EQ(drawn, shown);
 	fails({"report", "one", "--pictures", "/proc/new"}, "/proc/new");
 }
 

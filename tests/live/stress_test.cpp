@@ -27,9 +27,10 @@ std::uint64_t lost(const event_account &account)
 class stress_scene : public testing::Test {
 protected:
 	stress_run run(const char *scenario, const stress_load &load, const char *backend,
-		       std::function<void(contender &)> started = {}, std::function<void(contender &)> loaded = {})
+		       std::function<void(contender &)> started = {}, std::function<void(contender &)> loaded = {},
+		       std::size_t which = 0)
 	{
-		plan = must(make_plans(*must(find_scenario(scenario)), load)).at(0);
+		plan = must(make_plans(*must(find_scenario(scenario)), load)).at(which);
 		const auto chosen = must(choose_policy("fullmesh", {}));
 		stress_run_options options;
 		options.plan = &plan;
@@ -141,6 +142,34 @@ INSTANTIATE_TEST_SUITE_P(each, stress_run_of,
 				 return name;
 			 });
 
+class stress_scenario_of : public stress_scene, public testing::WithParamInterface<const char *> {};
+
+TEST_P(stress_scenario_of, adds_up_in_each_of_its_plans)
+{
+	const stress_load load{.connections = 140, .rate = 200, .hold_ms = 50};
+	const std::size_t plans = must(make_plans(*must(find_scenario(GetParam())), load)).size();
+	for (std::size_t which = 0; which < plans; ++which) {
+		SCOPED_TRACE(which);
+		const stress_run one = run(GetParam(), load, "netlink", {}, {}, which);
+		EXPECT_EQ(one.load.made, 140u) << one.load.first_failure;
+		EXPECT_EQ(one.paths.expected, 140u);
+		EXPECT_LE(one.paths.missing, 140u);
+		EXPECT_EQ(one.came_up_client, one.came_up_server);
+		ASSERT_TRUE(one.events) << one.excluded.value_or("");
+		EXPECT_EQ(one.events->emitted, 3 * 140 + one.came_up_client);
+		EXPECT_EQ(one.events->emitted, one.events->delivered + lost(*one.events));
+		const bool small = one.plan.load.buffer_bytes < 100'000;
+		EXPECT_TRUE(small || lost(*one.events) == 0) << "there is room for all of them";
+	}
+}
+
+INSTANTIATE_TEST_SUITE_P(each, stress_scenario_of, testing::Values("step", "flash-crowd", "contention", "buffer"),
+			 [](const auto &tested) {
+				 std::string name = tested.param;
+				 std::replace(name.begin(), name.end(), '-', '_');
+				 return name;
+			 });
+
 // Not the path manager but the kernel says what became of them, for it does not answer.
 TEST_F(stress_scene, of_a_path_manager_that_stands_still_adds_up)
 {
@@ -206,6 +235,24 @@ TEST(stress, measures_interleaved_and_leaves_out_what_this_machine_cannot_run)
 	EXPECT_EQ(results.runs[0].backend, "none");
 	EXPECT_EQ(results.runs[2].backend, "netlink") << "the second repetition begins with another one";
 	EXPECT_EQ(results.summarize().size(), 2u);
+}
+
+TEST(stress, pairs_runs_with_and_without_counting)
+{
+	stress_options options;
+	options.policy = must(choose_policy("fullmesh", {})).policy;
+	options.repetitions = 0;
+	options.probe_repetitions = 2;
+	options.plans = must(make_plans(*must(find_scenario("steady")), {.connections = 20, .rate = 500}));
+	options.through.push_back(must(find_contender("none")));
+	const auto results = stress(options, [](double, const std::string &) {});
+	EXPECT_TRUE(results.complete) << results.failure;
+	ASSERT_TRUE(results.probes);
+	EXPECT_EQ(results.probes->ratio.n, 2u);
+	EXPECT_GT(results.probes->ratio.least, 0);
+	const auto probes = results.to_json("").at("probes");
+	EXPECT_EQ(probes.at("ratio").at("n"), 2u);
+	EXPECT_EQ(probes.at("cost_share"), 1 - results.probes->ratio.median);
 }
 
 // What cannot be kept ends the measuring.

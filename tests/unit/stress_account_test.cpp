@@ -42,14 +42,30 @@ TEST(stress_account, is_whole_whatever_was_lost_where)
 		 {{"socket", 2}, {"unread", 1}, {"overrun", 62}}},
 		{"through the ring",
 		 {100, 0, {}},
-		 events_told{.delivered = 80, .lost = 20, .by_ring = true},
+		 events_told{.delivered = 80, .lost = 20, .by = events_told::way::ring},
 		 80,
 		 {{"ringbuf", 20}}},
 		{"through a ring that lost others' too",
 		 {100, 0, {}},
-		 events_told{.delivered = 80, .lost = 30, .by_ring = true},
+		 events_told{.delivered = 80, .lost = 30, .by = events_told::way::ring},
 		 80,
 		 {{"ringbuf", 20}}},
+		{"called", {100, 0, {}}, events_told{.delivered = 100, .by = events_told::way::call}, 100, {}},
+		{"not always called",
+		 {100, 0, {}},
+		 events_told{.delivered = 97, .by = events_told::way::call},
+		 97,
+		 {{"uncalled", 3}}},
+		{"read, as far as it is implied",
+		 {100, 0, {{40, 0}}, 0, true},
+		 events_told{.delivered = 60, .lost = 40},
+		 60,
+		 {{"socket", 40}}},
+		{"read by who says nothing, as far as it is implied",
+		 {100, 0, {{30, 10}}, 0, true},
+		 {},
+		 60,
+		 {{"socket", 30}, {"unread", 10}}},
 	};
 	for (const auto &each : cases) {
 		SCOPED_TRACE(each.what);
@@ -82,8 +98,15 @@ TEST(stress_account, says_what_does_not_close)
 		{"told of more", {100, 100, {{}}}, events_told{.delivered = 101}},
 		{"knows of no loss", {100, 90, {{10, 0}}}, events_told{.delivered = 90}},
 		{"refuses more than there were", {10, 10, {{}}}, events_told{.delivered = 10, .table_full = 11}},
-		{"the ring lost what it does not say", {100, 0, {}}, events_told{.delivered = 80, .by_ring = true}},
-		{"the ring had more than was sent", {100, 0, {}}, events_told{.delivered = 101, .by_ring = true}},
+		{"the ring lost what it does not say",
+		 {100, 0, {}},
+		 events_told{.delivered = 80, .by = events_told::way::ring}},
+		{"the ring had more than was sent",
+		 {100, 0, {}},
+		 events_told{.delivered = 101, .by = events_told::way::ring}},
+		{"called for nothing", {100, 0, {}}, events_told{.delivered = 101, .by = events_told::way::call}},
+		{"told of more than is implied", {100, 0, {{}}, 0, true}, events_told{.delivered = 101}},
+		{"told of fewer than is implied", {100, 0, {{}}, 0, true}, events_told{.delivered = 99}},
 	};
 	for (const auto &each : cases) {
 		const auto account = account_for(each.seen, each.told);
@@ -92,12 +115,31 @@ TEST(stress_account, says_what_does_not_close)
 	}
 }
 
+TEST(stress_account, says_whether_what_was_sent_was_seen)
+{
+	EXPECT_EQ(account_for({100, 100, {{}}}, {})->emitted_by, "probe");
+	EXPECT_EQ(account_for({100, 0, {{}}, 0, true}, {})->emitted_by, "implied");
+}
+
+TEST(stress_account, knows_what_connections_make_the_kernel_send)
+{
+	EXPECT_EQ(implied_events({.made = 100}), 300u) << "CREATED, ESTABLISHED, CLOSED";
+	EXPECT_EQ(implied_events({.made = 100, .subflows_up = 100, .subflows_at_end = 100}), 400u);
+	EXPECT_EQ(implied_events({.made = 100, .subflows_up = 200, .subflows_at_end = 100}), 600u)
+		<< "one of the two of each was closed before its connection";
+	EXPECT_EQ(implied_events({.made = 10, .announced = 20, .withdrawn = 5}), 55u);
+	EXPECT_EQ(implied_events({.made = 10, .subflows_up = 3, .subflows_at_end = 5}), 33u)
+		<< "two were still being opened";
+}
+
 TEST(stress_account, leaves_what_nothing_can_come_of_out_of_what_was_acted_on)
 {
 	const auto account = account_for({100, 100, {{}}}, events_told{.delivered = 100, .table_full = 5, .idle = 10});
 	ASSERT_TRUE(account) << account.error().text;
 	EXPECT_EQ(account->acted_on, 85u);
 	EXPECT_FALSE(account_for({100, 100, {{}}}, {})->acted_on) << "nobody said";
+	EXPECT_FALSE(account_for({10, 0, {}}, events_told{.delivered = 10, .by = events_told::way::call})->acted_on)
+		<< "it looks at connections, however many events there were of them";
 }
 
 TEST(stress_run, counts_unless_something_was_wrong_with_it)

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+//
+// Which connections lack a path when they are closed: the same is meant whether a connection was watched or not.
+#include <gtest/gtest.h>
+#include <sys/eventfd.h>
+
+#include "pm-netlink/netns.hpp"
+#include "replay/path_watch.hpp"
+
+namespace {
+
+using namespace pm;
+using namespace pm::replay;
+
+constexpr unsigned number = 8;
+
+// Connections that should have one further subflow, one in two of them watched, closed with so many that are there or being
+// opened. Their sockets, which are none of MPTCP, have none that is established.
+path_watch::result close_with(unsigned subflows)
+{
+	path_watch watch;
+	watch.expect(1, 0);
+	watch.ask_one_in(2);
+	watch.begin(number, path_watch::clock::now());
+	const descriptor socket(eventfd(0, EFD_CLOEXEC));
+	for (unsigned i = 0; i < number; ++i)
+		watch.answered(i, socket.get(), false);
+	for (unsigned i = 0; i < number; ++i)
+		watch.closing(i, false, subflows);
+	return watch.take();
+}
+
+TEST(path_watch, does_not_take_a_subflow_that_is_being_opened_for_a_path)
+{
+	const auto result = close_with(1);
+	EXPECT_EQ(result.expected, number);
+	EXPECT_EQ(result.missing, number) << "those that were watched stand for the others";
+	EXPECT_EQ(result.lacking_at_end, number);
+}
+
+TEST(path_watch, counts_each_path_that_was_not_begun_once)
+{
+	const auto result = close_with(0);
+	EXPECT_EQ(result.missing, number);
+	EXPECT_EQ(result.lacking_at_end, number);
+}
+
+} // namespace
