@@ -19,8 +19,17 @@
 #ifndef IP_BIND_ADDRESS_NO_PORT
 #define IP_BIND_ADDRESS_NO_PORT 24
 #endif
+#ifndef IP_LOCAL_PORT_RANGE
+#define IP_LOCAL_PORT_RANGE 51
+#endif
 
 namespace pm::replay::load_ends {
+namespace {
+
+// Of IPv4, and of IPv6, where both are used: the highest above the lowest 16 bits. Together those of the laboratory.
+constexpr std::uint32_t port_ranges[] = {33279U << 16 | 1024, 65535U << 16 | 33280};
+
+} // namespace
 
 expected<void> client_side::run(std::size_t most_open)
 {
@@ -107,6 +116,10 @@ void client_side::open(number i, clock::time_point now)
 	const int on = 1, fd = s.fd.get();
 	// The port is then chosen by connect(), for the address pair, not kept from all others. Older kernels refuse.
 	(void)::setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+	// TCP gives a connection the 4-tuple of one that is bound to an interface, as further subflows are, and one of the two
+	// is refused. So each family has ports of its own, also for its subflows of the other one. Older kernels refuse.
+	if (options_.ipv4 && options_.ipv6)
+		(void)::setsockopt(fd, IPPROTO_IP, IP_LOCAL_PORT_RANGE, &port_ranges[v6], sizeof port_ranges[v6]);
 	const auto local = to_sockaddr(lab::client_address(0, v6), 0);
 	const auto remote = to_sockaddr(lab::server_address(0, v6), load_port);
 	if (::bind(fd, local.get(), local.length) != 0 ||
