@@ -185,13 +185,13 @@ void expect_1000_addresses_to_cost_little(means by, bool that_never_answer)
 		for (unsigned i = 0; i < 1000; ++i) {
 			const auto id = static_cast<std::uint8_t>(1 + i % 255);
 			if (i >= 255 && !server.withdraw(token, id)) {
-				++unheard; // nothing repeats an RM_ADDR that was lost on the way
+				++unheard; // a kernel without the series may drop one behind an echo, and nothing repeats it
 				continue;
 			}
 			const pm_addr address = ipv4(10, 100, static_cast<u8>(i / 250), static_cast<u8>(1 + i % 250));
 			ASSERT_TRUE(server.announce(token, address, id)) << i;
 		}
-		EXPECT_LE(unheard, 5u);
+		EXPECT_LE(unheard, by == means::attachment ? 0u : 5u);
 		EXPECT_TRUE(await(scene::patience,
 				  [&] { return in_charge->times(happening::announcement) >= 1000 - unheard; }));
 	}
