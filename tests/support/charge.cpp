@@ -2,6 +2,7 @@
 #include "tests/support/charge.hpp"
 
 #include "tests/support/attachment.hpp"
+#include "tests/support/kernel.hpp"
 
 namespace pm::test {
 
@@ -49,7 +50,7 @@ public:
 		return sum;
 	}
 	std::uint64_t connections() const override { return attached_.figure("/connections/open"); }
-	std::uint64_t memory_kib() const override { return 0; }
+	std::uint64_t memory_kib() const override { return unreclaimable_kib(); }
 	std::uint64_t times(happening what) const override
 	{
 		switch (what) {

@@ -147,7 +147,7 @@ public:
 		EXPECT_LE(static_cast<double>(commands),
 			  (seconds + 1) * most_a_second * static_cast<double>(connections_));
 		EXPECT_LE(memory, memory_ + 1024) << "KiB, " << memory_ << " before";
-		std::cout << "in " << seconds << " s " << commands << " commands; resident: " << memory_ << ", then "
+		std::cout << "in " << seconds << " s " << commands << " commands; memory: " << memory_ << ", then "
 			  << memory << " KiB; holds " << in_charge_.times(happening::hold) << ", retries "
 			  << in_charge_.times(happening::retry) << ", pairs given up "
 			  << in_charge_.times(happening::pair_exhausted) << '\n';

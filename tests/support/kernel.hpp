@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
-// Which kernel this is, for the few expectations that older ones do not meet.
+// The kernel that this runs on: its version, for the few expectations that older ones do not meet, and its memory.
 #pragma once
 
+#include <cstdint>
 #include <cstdio>
+#include <fstream>
+#include <string>
 #include <utility>
 
 #include <sys/utsname.h>
@@ -16,6 +19,15 @@ inline bool kernel_is_at_least(int major, int minor)
 	int this_major = 0, this_minor = 0;
 	return uname(&system) == 0 && std::sscanf(system.release, "%d.%d", &this_major, &this_minor) == 2 &&
 	       std::pair(this_major, this_minor) >= std::pair(major, minor);
+}
+
+inline std::uint64_t unreclaimable_kib()
+{
+	std::ifstream file{"/proc/meminfo"};
+	for (std::string word; file >> word;)
+		if (std::uint64_t kib = 0; word == "SUnreclaim:" && file >> kib)
+			return kib;
+	return 0;
 }
 
 } // namespace pm::test

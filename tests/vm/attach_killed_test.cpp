@@ -2,7 +2,9 @@
 //
 // Whoever attaches a policy may be killed at any moment: then either nothing is attached or all of it is, at the latest when
 // somebody looks.
+#include <chrono>
 #include <csignal>
+#include <functional>
 
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -115,24 +117,62 @@ TEST_F(killed, while_it_replaces_another_leaves_the_one_or_the_other)
 		}
 }
 
-// Where it is killed is left to chance.
+// ---- killed at any time: where that is, is left to chance ----
+
+constexpr unsigned moments = 20;
+
+double seconds_of(const std::function<void()> &what)
+{
+	const auto begun = std::chrono::steady_clock::now();
+	what();
+	return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+}
+
+// Does it in a child that has so long.
+void kill_after(double seconds, const std::function<bool()> &what)
+{
+	const pid_t child = fork();
+	if (child == 0)
+		_exit(what() ? 0 : 1);
+	usleep(static_cast<useconds_t>(seconds * 1e6));
+	kill(child, SIGKILL);
+	waitpid(child, nullptr, 0);
+}
+
 TEST_F(killed, at_any_time_leaves_nothing_or_all_of_it)
 {
+	const auto attach = [&] { return bpf::attach(request("fullmesh", "fullmesh", false)).has_value(); };
+	const auto detach = [&] { return pathlab(here, {"detach", "fullmesh"}).status == 0; };
+	const double takes = seconds_of([&] { ASSERT_TRUE(attach()); });
+	ASSERT_TRUE(detach());
 	unsigned whole = 0, nothing = 0;
-	for (unsigned ms = 0; ms < 3000; ms += ms < 200 ? 40 : 200) {
-		const pid_t child = fork();
-		if (child == 0)
-			_exit(bpf::attach(request("fullmesh", "fullmesh", false)) ? 0 : 1);
-		usleep(ms * 1000);
-		kill(child, SIGKILL);
-		waitpid(child, nullptr, 0);
+	for (unsigned i = 0; i < moments; ++i) {
+		kill_after(takes * 1.5 * i / (moments - 1), attach);
 		++(expect_whole() ? whole : nothing);
 		if (path_manager() != "kernel") {
-			ASSERT_EQ(pathlab(here, {"detach", "fullmesh"}).status, 0);
+			ASSERT_TRUE(detach());
 		}
 	}
-	RecordProperty("whole", std::to_string(whole));
-	RecordProperty("nothing", std::to_string(nothing));
+	EXPECT_GT(whole, 0u);
+	EXPECT_GT(nothing, 0u);
+}
+
+TEST_F(killed, while_it_detaches_leaves_nothing_or_all_of_it)
+{
+	const auto attach = [&] { return bpf::attach(request("fullmesh", "fullmesh", false)).has_value(); };
+	const auto detach = [&] { return bpf::detach("fullmesh").has_value(); };
+	ASSERT_TRUE(attach());
+	const double takes = seconds_of([&] { ASSERT_TRUE(detach()); });
+	unsigned whole = 0, nothing = 0;
+	for (unsigned i = 0; i < moments; ++i) {
+		if (path_manager() == "kernel") {
+			ASSERT_TRUE(attach());
+		}
+		kill_after(takes * 2 * i / (moments - 1), detach);
+		++(expect_whole() ? whole : nothing);
+	}
+	EXPECT_GT(whole, 0u);
+	EXPECT_GT(nothing, 0u);
 }
 
 } // namespace

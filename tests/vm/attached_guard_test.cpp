@@ -36,8 +36,22 @@ TEST(attached_guard, lets_nobody_join_from_outside_its_prefixes)
 	EXPECT_EQ(server.figure("/looks/done"), 0u) << "alone, it decides nothing";
 }
 
+TEST(attached_guard, knows_prefixes_of_both_families)
+{
+	scene s(2);
+	const attachment server(s.world.server, {"guard", "--allow", "10.0.0.0/16", "--allow", "fd00:1::/64"});
+	const attachment client(s.world.client, {"fullmesh"});
+	s.connections.open(open_connections, socket_kind::ipv6);
+	const paths expected{{from_to(0, 0, true), 1}};
+	s.expect_paths(expected);
+	EXPECT_TRUE(await(scene::patience, [&] { return server.figure("/refused/join_address") >= open_connections; }));
+	s.expect_paths(expected);
+}
+
+// The client asks for the three others at once.
 TEST(attached_guard, lets_no_more_join_than_its_number)
 {
+	constexpr std::size_t open_connections = 50;
 	scene s(4);
 	const attachment server(s.world.server, {"guard", "--most-subflows", "3"});
 	const attachment client(s.world.client, {"fullmesh"});

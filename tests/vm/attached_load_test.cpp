@@ -5,7 +5,6 @@
 // emulation), PATHLAB_ROUNDS how often things are attached and taken off.
 #include <atomic>
 #include <cstdlib>
-#include <fstream>
 #include <iostream>
 #include <thread>
 
@@ -15,6 +14,7 @@
 #include "pm-bpf/attachment.hpp"
 #include "replay/load.hpp"
 #include "tests/support/attachment.hpp"
+#include "tests/support/kernel.hpp"
 #include "tests/support/scene.hpp"
 
 namespace {
@@ -56,15 +56,6 @@ void expect_no_more_than(const in_the_kernel &before)
 {
 	EXPECT_TRUE(await(scene::patience, [&] { return in_the_kernel{}.within(before); }))
 		<< testing::PrintToString(before) << " before, now " << testing::PrintToString(in_the_kernel{});
-}
-
-std::uint64_t unreclaimable_kib()
-{
-	std::ifstream file{"/proc/meminfo"};
-	for (std::string word; file >> word;)
-		if (std::uint64_t kib = 0; word == "SUnreclaim:" && file >> kib)
-			return kib;
-	return 0;
 }
 
 void expect_nothing_put_off(const attachment &attached)
