@@ -207,6 +207,11 @@ expected<detach_result> take_off(const pin_folder &pins, attached found)
 		const auto where = find_netns(result.was.what);
 		if (!where)
 			return tl::unexpected(where.error());
+		// As if it was being attached: whoever is killed before it is switched leaves it, and after that it is taken away.
+		pm_attachment meta = result.was.what;
+		meta.complete = 0;
+		if (auto written = write_meta(pins.open_pin(name, "meta").get(), meta); !written)
+			return tl::unexpected(written.error());
 		result.restored_to = result.was.what.before;
 		expected<void> set = (*where)->set_sysctl(path_manager_sysctl, result.restored_to);
 		if (!set) { // one in BPF that is gone by now
