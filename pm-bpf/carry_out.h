@@ -10,22 +10,6 @@
 
 enum { TOLD_TOO_SOON_MS = 5 };
 
-static __always_inline void to_info(struct mptcp_addr_info *to, const struct pm_addr *from, pm_u8 id, pm_u16 port)
-{
-	to->id = id;
-	to->port = bpf_htons(port);
-	if (is_ipv4(from)) {
-		to->family = AF_INET;
-		to->addr.s_addr = from->half[1] >> 32;
-		return;
-	}
-	to->family = AF_INET6;
-	to->addr6.in6_u.u6_addr32[0] = from->half[0];
-	to->addr6.in6_u.u6_addr32[1] = from->half[0] >> 32;
-	to->addr6.in6_u.u6_addr32[2] = from->half[1];
-	to->addr6.in6_u.u6_addr32[3] = from->half[1] >> 32;
-}
-
 static __always_inline int open_subflow(struct mptcp_sock *msk, struct pm_look *look, const struct pm_command *command)
 {
 	if (pm_constants.most_subflows && msk->pm.extra_subflows + 1 >= pm_constants.most_subflows) {

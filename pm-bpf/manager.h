@@ -5,7 +5,7 @@
 #ifndef PM_BPF_MANAGER_H
 #define PM_BPF_MANAGER_H
 
-#include "pm-bpf/kernel.h"
+#include "pm-bpf/addresses.h"
 
 #include "pm-bpf/attached.h"
 
@@ -166,54 +166,6 @@ static __always_inline pm_u64 netns_of(struct mptcp_sock *msk)
 static __always_inline bool is_good(const struct pm_known *known, struct mptcp_sock *msk)
 {
 	return known->netns == netns_of(msk) && known->listed_at == bpf_mptcp_local_addr_seq();
-}
-
-/* ---- addresses: ours have 16 bytes ---- */
-
-static __always_inline void map_ipv4(struct pm_addr *to, __be32 address)
-{
-	to->half[0] = 0;
-	to->half[1] = (pm_u64)address << 32 | bpf_htonl(0xffff);
-}
-
-static __always_inline void join_halves(struct pm_addr *to, const struct in6_addr *from)
-{
-	to->half[0] = from->in6_u.u6_addr32[0] | (pm_u64)from->in6_u.u6_addr32[1] << 32;
-	to->half[1] = from->in6_u.u6_addr32[2] | (pm_u64)from->in6_u.u6_addr32[3] << 32;
-}
-
-static __always_inline void from_info(struct pm_addr *to, const struct mptcp_addr_info *from)
-{
-	if (from->family == AF_INET)
-		map_ipv4(to, from->addr.s_addr);
-	else
-		join_halves(to, &from->addr6);
-}
-
-static __always_inline void local_of(struct pm_addr *to, const struct sock *sk)
-{
-	if (sk->__sk_common.skc_family == AF_INET)
-		map_ipv4(to, sk->__sk_common.skc_rcv_saddr);
-	else
-		join_halves(to, &sk->__sk_common.skc_v6_rcv_saddr);
-}
-
-static __always_inline void remote_of(struct pm_addr *to, const struct sock *sk)
-{
-	if (sk->__sk_common.skc_family == AF_INET)
-		map_ipv4(to, sk->__sk_common.skc_daddr);
-	else
-		join_halves(to, &sk->__sk_common.skc_v6_daddr);
-}
-
-static __always_inline bool same_address(const struct pm_addr *a, const struct pm_addr *b)
-{
-	return a->half[0] == b->half[0] && a->half[1] == b->half[1];
-}
-
-static __always_inline bool is_ipv4(const struct pm_addr *a)
-{
-	return a->half[0] == 0 && (pm_u32)a->half[1] == bpf_htonl(0xffff);
 }
 
 #endif
