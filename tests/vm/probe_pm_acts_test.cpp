@@ -1,0 +1,461 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+//
+// What a path manager in the kernel answers is what happens, what it asks for is done, and what it can read is true.
+#include <algorithm>
+#include <cerrno>
+
+#include <linux/mptcp.h>
+#include <netlink/genl/ctrl.h>
+#include <netlink/genl/genl.h>
+
+#include "pm-bpf/attachment.hpp"
+#include "pm-core/address.hpp"
+#include "pm-netlink/libnl.hpp"
+#include "tests/vm/probe_pm.hpp"
+
+namespace {
+
+using namespace pm;
+using namespace pm::test;
+using replay::lab;
+
+constexpr unsigned established = 1; // TCP_ESTABLISHED
+
+using records = std::vector<probe_record>;
+
+// The one from that address that is not the initial subflow; throws unless there is one.
+probe_record joined_from(const records &all, const pm_addr &local, std::uint16_t initial_port)
+{
+	for (const probe_record &each : all)
+		if (same(each.what.local, local) && each.what.local_port != initial_port)
+			return each;
+	throw std::runtime_error("there is no such subflow");
+}
+
+// ---- what it answers ----
+
+class probe_answers : public probed {
+protected:
+	probe_answers() : probed(probe::table::answers) {}
+
+	// Over the second path, from the address that routing chooses.
+	probe_order over_the_second(const pair &c) const { return opening(c.client, nullptr, &server1); }
+	probe_record at_the_client(const pair &c)
+	{
+		return joined_from(told.subflows(c.client), client1, c.ends.client_port);
+	}
+	probe_record at_the_server(const pair &c)
+	{
+		(void)told.expect(PM_SUB_ESTABLISHED, c.server);
+		return joined_from(told.subflows(c.server), server1, port + 1);
+	}
+	bool was_asked_about(unsigned what, std::uint32_t token, const pm_addr &address)
+	{
+		const records all = told.all(what, token);
+		return std::any_of(all.begin(), all.end(),
+				   [&](const probe_record &each) { return same(each.what.local, address); });
+	}
+};
+
+TEST_F(probe_answers, that_a_subflow_may_not_join)
+{
+	told.answer_local_id(1);
+	told.refuse(true);
+	const pair c = open();
+	ASSERT_EQ(told.carry_out(over_the_second(c)), 0);
+	const pm_event asked = told.expect(PROBE_JOIN, c.server).what,
+		       closed = told.expect(PM_SUB_CLOSED, c.client).what;
+	EXPECT_TRUE(same(asked.local, server1));
+	EXPECT_TRUE(same(asked.remote, client1));
+	EXPECT_EQ(asked.remote_port, closed.local_port);
+	EXPECT_EQ(told.subflows(c.server).size(), 1u);
+	c.ends.carry_a_byte();
+	told.refuse(false);
+	ASSERT_EQ(told.carry_out(over_the_second(c)), 0);
+	(void)told.expect(PM_SUB_ESTABLISHED, c.server);
+	EXPECT_EQ(told.count(PROBE_JOIN), 2u) << "who opens is not asked";
+}
+
+TEST_F(probe_answers, that_an_address_may_not_be_used)
+{
+	const pair c = open();
+	told.refuse(true);
+	ASSERT_EQ(announce(c.server, 7, server1, 444), 0);
+	const pm_event asked = told.expect(PROBE_ADDRESS, c.client).what;
+	EXPECT_TRUE(same(asked.remote, server1));
+	EXPECT_EQ(asked.remote_port, 444);
+	EXPECT_EQ(asked.remote_id, 7);
+	told.refuse(false);
+	ASSERT_EQ(announce(c.server, 8, server0), 0);
+	(void)told.expect(PM_ANNOUNCED, c.client);
+	const records kept = told.list(PROBE_REMOTE, c.client);
+	ASSERT_EQ(kept.size(), 1u);
+	EXPECT_EQ(kept[0].what.remote_id, 8);
+	EXPECT_EQ(told.count(PM_ANNOUNCED), 1u);
+}
+
+TEST_F(probe_answers, with_the_id_of_an_address_which_the_peer_is_told)
+{
+	told.answer_local_id(42);
+	const pair c = open();
+	ASSERT_EQ(told.carry_out(over_the_second(c)), 0);
+	(void)told.expect(PM_SUB_ESTABLISHED, c.client);
+	EXPECT_TRUE(was_asked_about(PROBE_LOCAL_ID, c.client, client1));
+	EXPECT_TRUE(was_asked_about(PROBE_LOCAL_ID, c.server, server1));
+	EXPECT_FALSE(was_asked_about(PROBE_LOCAL_ID, c.client, client0)) << "the initial one has id 0";
+	EXPECT_EQ(at_the_client(c).what.local_id, 42);
+	EXPECT_EQ(at_the_server(c).what.local_id, 42);
+	EXPECT_EQ(at_the_server(c).what.remote_id, 42);
+}
+
+TEST_F(probe_answers, with_an_error_and_the_client_opens_nothing)
+{
+	told.answer_local_id(-EPERM);
+	const pair c = open();
+	EXPECT_LT(told.carry_out(over_the_second(c)), 0);
+	EXPECT_TRUE(was_asked_about(PROBE_LOCAL_ID, c.client, client1));
+	EXPECT_EQ(told.subflows(c.client).size(), 1u);
+	told.answer_local_id(256);
+	EXPECT_LT(told.carry_out(over_the_second(c)), 0) << "an id has eight bits";
+	told.answer_local_id(3);
+	EXPECT_EQ(told.carry_out(over_the_second(c)), 0);
+	(void)told.expect(PM_SUB_ESTABLISHED, c.server);
+}
+
+TEST_F(probe_answers, with_an_error_and_the_server_lets_nobody_join)
+{
+	told.answer_local_id(-EPERM);
+	const pair c = open();
+	ASSERT_EQ(told.carry_out(opening(c.client, &client1, &server1)), 0)
+		<< "of an address that is given it is not asked";
+	(void)told.expect(PM_SUB_CLOSED, c.client);
+	EXPECT_TRUE(was_asked_about(PROBE_LOCAL_ID, c.server, server1));
+	EXPECT_EQ(told.count(PM_SUB_ESTABLISHED), 0u);
+	EXPECT_EQ(told.subflows(c.server).size(), 1u);
+	c.ends.carry_a_byte();
+}
+
+TEST_F(probe_answers, with_the_priority_of_an_address_at_both_ends)
+{
+	told.answer_local_id(5);
+	for (const bool backup : {false, true}) {
+		told.answer_backup(backup);
+		const pair c = open();
+		ASSERT_EQ(told.carry_out(over_the_second(c)), 0);
+		(void)told.expect(PM_SUB_ESTABLISHED, c.client);
+		EXPECT_TRUE(was_asked_about(PROBE_PRIORITY, c.client, client1));
+		EXPECT_TRUE(was_asked_about(PROBE_PRIORITY, c.server, server1));
+		for (const auto &each : {at_the_client(c), at_the_server(c)}) {
+			EXPECT_EQ(bool(each.what.flags & PM_ASKED_BACKUP), backup) << "this end asked for it";
+			EXPECT_EQ(bool(each.what.flags & PM_BACKUP), backup) << "and so did the other one";
+		}
+	}
+}
+
+// ---- what it asks for ----
+
+class probe_opens : public probed {
+protected:
+	// Yields the subflow, as the client was told of it.
+	pm_event expect_opened(const pair &c, const probe_order &order)
+	{
+		const std::size_t before = told.count(PM_SUB_ESTABLISHED, c.client);
+		EXPECT_EQ(told.carry_out(order), 0);
+		EXPECT_TRUE(await(10, [&] { return told.count(PM_SUB_ESTABLISHED, c.client) > before; }));
+		return told.count(PM_SUB_ESTABLISHED, c.client) > before
+			       ? told.all(PM_SUB_ESTABLISHED, c.client).back().what
+			       : pm_event{};
+	}
+	static void expect_path(const pm_event &opened, const pm_addr &local, const pm_addr &remote,
+				std::uint16_t to = port)
+	{
+		EXPECT_TRUE(same(opened.local, local));
+		EXPECT_TRUE(same(opened.remote, remote));
+		EXPECT_EQ(opened.remote_port, to);
+	}
+	void expect_backup(const pm_addr *local)
+	{
+		const pair c = open();
+		probe_order order = opening(c.client, local, &server1);
+		order.what.flags = PM_BACKUP;
+		expect_path(expect_opened(c, order), client1, server1);
+		(void)told.expect(PM_SUB_ESTABLISHED, c.server);
+		EXPECT_TRUE(joined_from(told.subflows(c.client), client1, c.ends.client_port).what.flags &
+			    PM_ASKED_BACKUP);
+		EXPECT_TRUE(joined_from(told.subflows(c.server), server1, 0).what.flags & PM_BACKUP)
+			<< "the peer was told";
+	}
+};
+
+TEST_F(probe_opens, like_the_initial_subflow_what_is_left_open)
+{
+	for (const bool ipv6 : {false, true}) {
+		const pair c = open(ipv6);
+		for (const auto left_open : {PROBE_NULL, PROBE_UNSPEC}) {
+			probe_order order = opening(c.client, nullptr, nullptr);
+			order.local = order.remote = left_open;
+			const pm_event opened = expect_opened(c, order);
+			expect_path(opened, lab::client_address(0, ipv6), lab::server_address(0, ipv6));
+			EXPECT_NE(opened.local_port, c.ends.client_port);
+		}
+	}
+}
+
+TEST_F(probe_opens, from_an_address_or_to_an_address_alone)
+{
+	const pair c = open();
+	expect_path(expect_opened(c, opening(c.client, &client1, nullptr)), client1, server0);
+	expect_path(expect_opened(c, opening(c.client, nullptr, &server1)), client1, server1);
+	expect_path(expect_opened(c, opening(c.client, &client0, &server1)), client0, server1);
+}
+
+TEST_F(probe_opens, from_a_port_that_is_given_with_or_without_an_address)
+{
+	const pair c = open();
+	probe_order order = opening(c.client, &client1, nullptr);
+	order.what.local_port = 5555;
+	EXPECT_EQ(expect_opened(c, order).local_port, 5555);
+	order.local = PROBE_UNSPEC;
+	order.what.local_port = 5556;
+	const pm_event opened = expect_opened(c, order);
+	EXPECT_EQ(opened.local_port, 5556);
+	expect_path(opened, client0, server0);
+}
+
+TEST_F(probe_opens, to_a_port_that_is_given_with_or_without_an_address)
+{
+	const descriptor another = listener(lab, 444, server1); // on what it announces
+	const pair c = open();
+	ASSERT_EQ(announce(c.server, 4, server1, 444), 0); // or it would not take the join
+	(void)told.expect(PM_ANNOUNCED, c.client);
+	probe_order order = opening(c.client, nullptr, &server1);
+	order.what.remote_port = 444;
+	order.what.remote_id = 4;
+	expect_path(expect_opened(c, order), client1, server1, 444);
+
+	order = opening(c.client, nullptr, nullptr);
+	order.remote = PROBE_UNSPEC;
+	order.what.remote_port = 9; // where nobody listens
+	ASSERT_EQ(told.carry_out(order), 0);
+	const auto refused = told.expect(PM_SUB_CLOSED, c.client).what;
+	expect_path(refused, client0, server0, 9);
+}
+
+TEST_F(probe_opens, on_the_interface_that_is_given)
+{
+	const pair c = open();
+	probe_order order = opening(c.client, nullptr, &server1);
+	EXPECT_EQ(expect_opened(c, order).ifindex, 0u);
+	order.what.ifindex = interface_in(lab.client, "p1");
+	const pm_event opened = expect_opened(c, order);
+	expect_path(opened, client1, server1);
+	EXPECT_EQ(opened.ifindex, order.what.ifindex);
+	order.what.ifindex = 0xffffffff;
+	EXPECT_EQ(told.carry_out(order), -EINVAL);
+}
+
+TEST_F(probe_opens, backups_from_an_address_that_is_given) { expect_backup(&client1); }
+
+// Waits for a kernel that does not forget the flag when routing chooses the address (subflow_chk_local_id()).
+TEST_F(probe_opens, DISABLED_backups_from_an_address_that_is_left_open) { expect_backup(nullptr); }
+
+TEST_F(probe_opens, nothing_from_an_address_of_another_family_or_that_is_not_there)
+{
+	const pair c = open();
+	const pm_addr v6 = lab::client_address(1, true), nobodys = ipv4(10, 99, 0, 1);
+	EXPECT_EQ(told.carry_out(opening(c.client, &v6, nullptr)), -EINVAL);
+	EXPECT_EQ(told.carry_out(opening(c.client, &nobodys, nullptr)), -EADDRNOTAVAIL);
+	EXPECT_EQ(told.subflows(c.client).size(), 1u);
+	expect_path(expect_opened(c, opening(c.client, &client1, nullptr)), client1, server0);
+}
+
+// ---- what it can read and set ----
+
+class probe_reads : public probed {
+protected:
+	// What the netlink command get-remote-addr says of a connection.
+	expected<records> dump_announced(const netns &where, std::uint32_t token)
+	{
+		constexpr int get_remote_addr = 12; // MPTCP_PM_CMD_GET_REMOTE_ADDR of kernel-patches/
+		return in_namespace(where, [&]() -> expected<records> {
+			const auto socket = connect_netlink(NETLINK_GENERIC);
+			if (!socket)
+				return tl::unexpected(socket.error());
+			const std::unique_ptr<nl_msg, nl_release<nlmsg_free>> message{nlmsg_alloc()};
+			const int family = genl_ctrl_resolve(socket->get(), MPTCP_PM_NAME);
+			genlmsg_put(message.get(), 0, 0, family, 0, NLM_F_DUMP, get_remote_addr, MPTCP_PM_VER);
+			nla_put_u32(message.get(), MPTCP_PM_ATTR_TOKEN, token);
+			dump found;
+			nl_socket_modify_cb(socket->get(), NL_CB_VALID, NL_CB_CUSTOM, take, &found);
+			nl_socket_modify_cb(socket->get(), NL_CB_FINISH, NL_CB_CUSTOM, end, &found);
+			int error = nl_send_auto(socket->get(), message.get());
+			if (error >= 0)
+				error = nl_recvmsgs_default(socket->get());
+			if (error < 0)
+				return fail_nl("no list of what the peer announced", error);
+			if (found.error < 0)
+				return fail("the kernel has no such list");
+			return found.all;
+		});
+	}
+
+private:
+	struct dump {
+		records all;
+		int error = 0;
+	};
+	static int end(nl_msg *message, void *found)
+	{
+		static_cast<dump *>(found)->error = *static_cast<int *>(nlmsg_data(nlmsg_hdr(message)));
+		return NL_OK;
+	}
+	static int take(nl_msg *message, void *found)
+	{
+		nlattr *all[MPTCP_PM_ATTR_MAX + 1], *of[MPTCP_PM_ADDR_ATTR_MAX + 1];
+		if (genlmsg_parse(nlmsg_hdr(message), 0, all, MPTCP_PM_ATTR_MAX, nullptr) < 0 ||
+		    !all[MPTCP_PM_ATTR_ADDR] ||
+		    nla_parse_nested(of, MPTCP_PM_ADDR_ATTR_MAX, all[MPTCP_PM_ATTR_ADDR], nullptr) < 0)
+			return NL_STOP;
+		probe_record one{};
+		one.what.remote_id = nla_get_u8(of[MPTCP_PM_ADDR_ATTR_ID]);
+		one.what.remote_port = of[MPTCP_PM_ADDR_ATTR_PORT] ? nla_get_u16(of[MPTCP_PM_ADDR_ATTR_PORT]) : 0;
+		if (of[MPTCP_PM_ADDR_ATTR_ADDR6]) {
+			nla_memcpy(one.what.remote.bytes, of[MPTCP_PM_ADDR_ATTR_ADDR6], 16);
+		} else if (of[MPTCP_PM_ADDR_ATTR_ADDR4]) {
+			one.what.remote = ipv4(0, 0, 0, 0);
+			nla_memcpy(one.what.remote.bytes + 12, of[MPTCP_PM_ADDR_ATTR_ADDR4], 4);
+		}
+		static_cast<dump *>(found)->all.push_back(one);
+		return NL_OK;
+	}
+};
+
+TEST_F(probe_reads, of_a_subflow_its_state_round_trip_time_and_window)
+{
+	const pair c = open();
+	ASSERT_EQ(told.carry_out(opening(c.client, &client1, nullptr)), 0);
+	(void)told.expect(PM_SUB_ESTABLISHED, c.client);
+	(void)told.expect(PM_SUB_ESTABLISHED, c.server);
+	for (const std::uint32_t token : {c.client, c.server}) {
+		const records all = told.subflows(token);
+		EXPECT_EQ(all.size(), 2u);
+		for (const probe_record &each : all) {
+			EXPECT_EQ(each.state, established);
+			EXPECT_GT(each.srtt_us, 0u);
+			EXPECT_LT(each.srtt_us >> 3, 5'000'000u);
+			EXPECT_GE(each.snd_cwnd, 2u);
+			EXPECT_LE(each.snd_cwnd, 100u);
+		}
+	}
+}
+
+TEST_F(probe_reads, and_sets_options_of_a_subflow_when_it_is_established)
+{
+	told.mark_established(4711);
+	const pair c = open();
+	ASSERT_EQ(told.carry_out(opening(c.client, &client1, nullptr)), 0);
+	for (const std::uint32_t token : {c.client, c.server}) {
+		for (const unsigned type : {PM_ESTABLISHED, PM_SUB_ESTABLISHED}) {
+			const auto set = told.expect(type, token);
+			EXPECT_EQ(set.error, 0) << type;
+			EXPECT_EQ(set.mark, 4711u) << type;
+		}
+		for (const probe_record &each : told.subflows(token))
+			EXPECT_EQ(each.mark, 4711u) << "it is the subflow's";
+	}
+}
+
+TEST_F(probe_reads, by_iterators_what_there_is)
+{
+	const pair c = open();
+	const auto interface_of = [&](const records &all, const pm_addr &address) {
+		const auto found = std::find_if(all.begin(), all.end(), [&](const probe_record &each) {
+			return same(each.what.local, address);
+		});
+		return found == all.end() ? 0 : found->what.ifindex;
+	};
+	const unsigned p0 = interface_in(lab.client, "p0"), p1 = interface_in(lab.client, "p1");
+	const records before = told.list(PROBE_LOCAL, c.client);
+	EXPECT_EQ(before.size(), 4u) << "no link-local ones, none of lo";
+	for (const bool ipv6 : {false, true}) {
+		EXPECT_EQ(interface_of(before, lab::client_address(0, ipv6)), p0);
+		EXPECT_EQ(interface_of(before, lab::client_address(1, ipv6)), p1);
+	}
+	ASSERT_EQ(told.carry_out(opening(c.client, &client0, &server1)), 0);
+	(void)told.expect(PM_SUB_ESTABLISHED, c.client);
+	const records subflows = told.subflows(c.client);
+	ASSERT_EQ(subflows.size(), 2u);
+	EXPECT_EQ(subflows[0].what.local_port, c.ends.client_port);
+	EXPECT_TRUE(same(subflows[0].what.remote, server0));
+	EXPECT_TRUE(same(subflows[1].what.remote, server1));
+
+	run_in(lab.client, "ip address delete dev p1 10.0.2.1/24");
+	const records after = told.list(PROBE_LOCAL, c.client);
+	EXPECT_EQ(after.size(), 3u);
+	EXPECT_EQ(interface_of(after, client1), 0u);
+
+	EXPECT_TRUE(told.list(PROBE_REMOTE, c.client).empty());
+	ASSERT_EQ(announce(c.server, 9, lab::server_address(1, true)), 0);
+	ASSERT_EQ(announce(c.server, 7, server1, 444), 0);
+	EXPECT_TRUE(await(10, [&] { return told.count(PM_ANNOUNCED, c.client) == 2; }));
+	const records announced = told.list(PROBE_REMOTE, c.client);
+	ASSERT_EQ(announced.size(), 2u);
+	EXPECT_EQ(announced[0].what.remote_id, 7) << "by id";
+	EXPECT_EQ(announced[0].what.remote_port, 444);
+	EXPECT_TRUE(same(announced[0].what.remote, server1));
+	EXPECT_EQ(announced[1].what.remote_id, 9);
+	EXPECT_TRUE(same(announced[1].what.remote, lab::server_address(1, true)));
+}
+
+TEST_F(probe_reads, by_netlink_what_the_peer_announced_to_the_userspace_path_manager)
+{
+	for (const char *manager : {"userspace", "kernel"}) {
+		must(lab.client.set_sysctl(bpf::path_manager_sysctl, manager));
+		const connection ends(lab, listening, port);
+		ends.carry_a_byte();
+		const std::uint32_t server = token_of(ends.client_port, true), client = ends.client_token();
+		(void)told.expect(PM_ESTABLISHED, server);
+		ASSERT_EQ(announce(server, 7, server1), 0);
+		if (manager == std::string("kernel")) {
+			EXPECT_FALSE(dump_announced(lab.client, client)) << "that keeps none";
+			continue;
+		}
+		EXPECT_TRUE(await(10, [&] { return must(dump_announced(lab.client, client)).size() == 1; }));
+		const records listed = must(dump_announced(lab.client, client));
+		ASSERT_EQ(listed.size(), 1u);
+		EXPECT_EQ(listed[0].what.remote_id, 7);
+		EXPECT_TRUE(same(listed[0].what.remote, server1));
+		ASSERT_EQ(order(PM_WITHDRAW, server, 7), 0);
+		EXPECT_TRUE(await(10, [&] { return must(dump_announced(lab.client, client)).empty(); }));
+	}
+}
+
+TEST_F(probe_reads, by_netlink_what_the_peer_announced)
+{
+	const pair c = open();
+	EXPECT_TRUE(must(dump_announced(lab.client, c.client)).empty());
+	const pm_addr v6 = lab::server_address(1, true);
+	ASSERT_EQ(announce(c.server, 200, server0), 0);
+	ASSERT_EQ(announce(c.server, 7, server1, 444), 0);
+	ASSERT_EQ(announce(c.server, 9, v6), 0);
+	EXPECT_TRUE(await(10, [&] { return told.count(PM_ANNOUNCED, c.client) >= 3; }));
+	records listed = must(dump_announced(lab.client, c.client));
+	ASSERT_EQ(listed.size(), 3u);
+	EXPECT_EQ(listed[0].what.remote_id, 7);
+	EXPECT_TRUE(same(listed[0].what.remote, server1));
+	EXPECT_EQ(listed[0].what.remote_port, 444);
+	EXPECT_EQ(listed[1].what.remote_id, 9);
+	EXPECT_TRUE(same(listed[1].what.remote, v6));
+	EXPECT_EQ(listed[1].what.remote_port, 0);
+	EXPECT_EQ(listed[2].what.remote_id, 200);
+	EXPECT_TRUE(same(listed[2].what.remote, server0));
+	ASSERT_EQ(order(PM_WITHDRAW, c.server, 9), 0);
+	(void)told.expect(PM_REMOVED, c.client);
+	listed = must(dump_announced(lab.client, c.client));
+	ASSERT_EQ(listed.size(), 2u);
+	EXPECT_EQ(listed[1].what.remote_id, 200);
+	EXPECT_TRUE(must(dump_announced(lab.server, c.server)).empty()) << "what it announced itself is not the peer's";
+	EXPECT_FALSE(dump_announced(lab.server, c.client)) << "a connection of another namespace";
+}
+
+} // namespace
