@@ -333,13 +333,13 @@ void BPF_PROG(probe_work, struct mptcp_sock *msk)
 /* ---- the tables ---- */
 
 #define NOTIFIED(name) .name = (void *)probe_##name,
-#define ALL_OF_THEM                                                                                     \
-	NOTIFIED(created)                                                                               \
-	NOTIFIED(established) NOTIFIED(closed) NOTIFIED(add_addr_received) NOTIFIED(rm_addr_received)   \
-		NOTIFIED(subflow_established) NOTIFIED(subflow_closed) NOTIFIED(priority_changed)       \
-			NOTIFIED(listener_created) NOTIFIED(listener_closed) NOTIFIED(local_addr_added) \
-				NOTIFIED(local_addr_removed)                                            \
-					.work = (void *)probe_work
+#define ALL_OF_THEM                                                                                           \
+	NOTIFIED(created)                                                                                     \
+	NOTIFIED(established)                                                                                 \
+	NOTIFIED(closed) NOTIFIED(add_addr_received) NOTIFIED(rm_addr_received) NOTIFIED(subflow_established) \
+		NOTIFIED(subflow_closed) NOTIFIED(priority_changed) NOTIFIED(listener_created)                \
+			NOTIFIED(listener_closed) NOTIFIED(local_addr_added) NOTIFIED(local_addr_removed)     \
+				.work = (void *)probe_work
 
 SEC(".struct_ops.link")
 struct mptcp_pm_ops probe_quiet = {ALL_OF_THEM, .name = "probe"};

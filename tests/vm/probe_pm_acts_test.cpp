@@ -269,6 +269,22 @@ TEST_F(probe_opens, nothing_from_an_address_of_another_family_or_that_is_not_the
 	expect_path(expect_opened(c, opening(c.client, &client1, nullptr)), client1, server0);
 }
 
+TEST_F(probe_opens, and_announces_nothing_that_can_not_be)
+{
+	const pair c = open();
+	EXPECT_EQ(announce(c.server, 0, server1), -EINVAL) << "the id of the initial address";
+	ASSERT_EQ(announce(c.server, 7, server1), 0);
+	(void)told.expect(PM_ANNOUNCED, c.client);
+	EXPECT_EQ(announce(c.server, 7, server0), -EINVAL) << "the id of another address";
+	EXPECT_EQ(announce(c.server, 8, server1), -EINVAL) << "it has an id";
+	EXPECT_EQ(order(PM_WITHDRAW, c.server, 9), -EINVAL);
+	EXPECT_EQ(order(PM_WITHDRAW, c.server, 0), -EINVAL);
+	ASSERT_EQ(order(PM_WITHDRAW, c.server, 7), 0);
+	EXPECT_EQ(order(PM_WITHDRAW, c.server, 7), -EINVAL) << "it is gone";
+	(void)told.expect(PM_REMOVED, c.client);
+	EXPECT_EQ(told.count(PM_ANNOUNCED, c.client), 1u);
+}
+
 // ---- what it can read and set ----
 
 class probe_reads : public probed {

@@ -130,6 +130,10 @@ SEC("?struct_ops.s/established")
 void BPF_PROG(sleeps_when_told, struct mptcp_sock *msk, struct sock *ssk) {}
 TABLE(established, sleeps_when_told);
 
+SEC("?struct_ops/closed")
+int BPF_PROG(takes_what_is_not_given, struct mptcp_sock *msk, struct sock *ssk) { return ssk->__sk_common.skc_state; }
+TABLE(closed, takes_what_is_not_given);
+
 SEC("?struct_ops.s/work")
 void BPF_PROG(writes_into_the_connection, struct mptcp_sock *msk) { msk->token = 1; }
 TABLE(work, writes_into_the_connection);

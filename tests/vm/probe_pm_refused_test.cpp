@@ -43,6 +43,7 @@ constexpr refused_case cases[] = {
 	{"gets_an_option_in_closed", "cannot use helper bpf_getsockopt"},
 	{"sets_an_option_in_work", "cannot use helper bpf_setsockopt"},
 	{"sleeps_when_told", "attach to unsupported member established of struct mptcp_pm_ops"},
+	{"takes_what_is_not_given", "invalid bpf_context access"},
 	{"writes_into_the_connection", "only read is supported"},
 	{"uses_what_may_not_be_there", "Possibly NULL pointer passed to trusted"},
 };

@@ -93,17 +93,19 @@ TEST_F(probe_told, closed_when_it_falls_back_to_tcp)
 	// One byte of each large packet is another one at the server's end, so that the checksum of MPTCP is wrong.
 	run_in(lab.client, "tc qdisc add dev p0 clsact && tc filter add dev p0 egress protocol ip matchall "
 			   "action pedit munge offset 148 u8 invert pipe csum tcp >/dev/null");
-	const connection ends(lab, listening, port);
-	const std::uint32_t server = token_of(ends.client_port, true);
+	connection ends(lab, listening, port);
+	const std::uint32_t server = token_of(ends.client_port, true), client = token_of(ends.client_port, false);
 	char sent[500] = "", received[500];
 	ASSERT_EQ(send(ends.client.get(), sent, sizeof sent, 0), static_cast<ssize_t>(sizeof sent));
 	ASSERT_EQ(recv(ends.server.get(), received, sizeof received, MSG_WAITALL),
 		  static_cast<ssize_t>(sizeof received));
 	(void)told.expect(PM_CLOSED, server);
+	(void)told.expect(PM_CLOSED, client);
 	ends.carry_a_byte(); // it goes on, as TCP
-	EXPECT_EQ(shutdown(ends.client.get(), SHUT_RDWR), 0);
-	EXPECT_EQ(shutdown(ends.server.get(), SHUT_RDWR), 0);
+	ends.client = {};
+	ends.server = {};
 	expect_closed(server);
+	expect_closed(client);
 }
 
 TEST_F(probe_told, neither_created_nor_closed_of_a_connection_to_a_peer_without_mptcp)
