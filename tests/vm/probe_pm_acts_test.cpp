@@ -257,7 +257,7 @@ TEST_F(probe_opens, on_the_interface_that_is_given)
 TEST_F(probe_opens, backups_from_an_address_that_is_given) { expect_backup(&client1); }
 
 // Waits for a kernel that does not forget the flag when routing chooses the address (subflow_chk_local_id()).
-TEST_F(probe_opens, DISABLED_backups_from_an_address_that_is_left_open) { expect_backup(nullptr); }
+TEST_F(probe_opens, backups_from_an_address_that_is_left_open) { expect_backup(nullptr); }
 
 TEST_F(probe_opens, nothing_from_an_address_of_another_family_or_that_is_not_there)
 {

@@ -139,7 +139,7 @@ TEST_F(probe_told, closed_when_the_peer_resets_it)
 }
 
 // Waits for a kernel that tells of it when it happens, which is before it forgets the token (mptcp_check_fastclose()).
-TEST_F(probe_told, DISABLED_closed_as_soon_as_the_peer_resets_it_and_with_the_token)
+TEST_F(probe_told, closed_as_soon_as_the_peer_resets_it_and_with_the_token)
 {
 	pair c = open();
 	c.ends.reset_by_the_client();
