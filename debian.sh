@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 # shellcheck shell=bash
 #
-# Packages of other Debian suites than this one's, from the mirror of the machine's own apt; sourced by what fetches some.
-# Nothing is installed, and nothing in /etc is changed: apt works with lists and sources of its own, kept in
+# Packages of other Debian suites than this one's, from the mirror of the machine's own apt; sourced by what fetches some and
+# has a `say`. Nothing is installed, and nothing in /etc is changed: apt works with lists and sources of its own, kept in
 # ${XDG_CACHE_HOME:-~/.cache}/pathlab/apt.
 
 debian_key=/usr/share/keyrings/debian-archive-keyring.gpg
@@ -35,6 +35,15 @@ update_suite()
 	mkdir -p "$own/lists/partial" "$own/cache/archives/partial"
 	source_line "$1" "$2" >"$own/sources.list"
 	apt_of "$2" apt-get update >&2
+}
+
+# refresh_suite SUITE: the same from this machine's mirror; fails only if there is none, as an old list is worth a try.
+refresh_suite()
+{
+	local uri
+	uri=$(mirror)
+	[[ $uri ]] || { say "this machine's apt knows no mirror of Debian"; return 1; }
+	update_suite "$uri" "$1" || say "the package list of $1 could not be fetched"
 }
 
 # package_field SUITE PACKAGE FIELD
