@@ -51,6 +51,22 @@ TEST_F(replay, every_backend_decides_the_same_in_every_shape)
 	}
 }
 
+// Also on the kernels that Debian ships: tests/on-older-kernel.
+TEST_F(replay, every_policy_decides_in_the_kernel_as_here)
+{
+	generate("trace", 60, "mobility");
+	const json policies = json::parse(succeed({"policies", "-j"})).at("policies");
+	for (const json &policy : policies) {
+		if (policy.at("only_attached"))
+			continue;
+		SCOPED_TRACE(policy.at("name"));
+		const json runs = run({"--through", "bpf,native", "--rate", "max", "--policy", policy.at("name")});
+		ASSERT_EQ(runs.size(), 2u);
+		for (const json &each : runs)
+			expect_all_decided(each);
+	}
+}
+
 TEST_F(replay, a_calm_load_is_lost_by_no_backend)
 {
 	generate("trace", 60);

@@ -4,6 +4,7 @@
 // the same events and must issue the same commands, event by event.
 #include <algorithm>
 #include <cstring>
+#include <iostream>
 #include <map>
 #include <memory>
 #include <vector>
@@ -165,15 +166,17 @@ TEST(bpf, takes_at_most_one_kibibyte_of_the_map_for_a_connection)
 	EXPECT_GE(*bytes, sizeof(pm_connection));
 }
 
-// Of a million. Linux 6.1 walks through an eighth more than later ones do.
+// Of a million. Those of the kernels that Debian ships: tests/on-older-kernel.
 TEST(bpf, every_policy_stays_far_below_the_verifiers_limit)
 {
 	for (const policy_info &policy : all_policies()) {
 		auto loaded = bpf::engine::load(policy, *make_settings(policy), {.most_connections = 1});
 		ASSERT_TRUE(loaded) << loaded.error().text;
-		EXPECT_GT(loaded->verified_instructions(), 0u);
-		EXPECT_LT(loaded->verified_instructions(), 70000u) << policy.name;
-		RecordProperty(identifier(policy.name), std::to_string(loaded->verified_instructions()));
+		const std::uint32_t instructions = loaded->verified_instructions();
+		EXPECT_GT(instructions, 0u);
+		EXPECT_LT(instructions, 70000u) << policy.name;
+		std::cout << instructions << " instructions verified of " << policy.name << '\n';
+		RecordProperty(identifier(policy.name), std::to_string(instructions));
 	}
 }
 
