@@ -42,6 +42,7 @@ std::string link_name(unsigned path) { return fmt::format("p{}", path); }
 
 expected<void> set_sysctls(const netns &where)
 {
+	const std::string ports = fmt::format("{} {}", first_client_port, last_client_port);
 	const std::pair<const char *, const char *> values[] = {
 		{"net.mptcp.enabled", "1"},
 		// One path's address as source on another path's link: what a subflow to the initial address does.
@@ -54,7 +55,7 @@ expected<void> set_sysctls(const netns &where)
 		// Thousands of connections a second leave ports in TIME_WAIT faster than it ends.
 		{"net.ipv4.tcp_max_tw_buckets", "100"},
 		{"net.ipv4.tcp_fin_timeout", "2"},
-		{"net.ipv4.ip_local_port_range", "1024 65535"}, // load_port is below
+		{"net.ipv4.ip_local_port_range", ports.c_str()},
 		{"net.core.somaxconn", "65535"},
 		{"net.ipv4.tcp_max_syn_backlog", "65535"},
 	};

@@ -14,6 +14,9 @@
 
 namespace pm::replay {
 
+// The ports that connections of a laboratory begin from.
+inline constexpr std::uint16_t first_client_port = 1024, last_client_port = 65535;
+
 struct lab_options {
 	unsigned paths = 2; // 1..8
 	bool endpoints = true; // the kernel's path manager: the client opens a subflow from, the server

@@ -17,8 +17,9 @@
 
 namespace pm::replay {
 
-// Where the server listens, on every address of its namespace: below every range of ports that a client is given.
+// Where the server listens, on every address of its namespace.
 inline constexpr std::uint16_t load_port = 1000;
+static_assert(load_port < first_client_port);
 
 struct load_options {
 	std::uint64_t connections = 1000; // 1 to 10,000,000

@@ -26,8 +26,10 @@
 namespace pm::replay::load_ends {
 namespace {
 
-// Of IPv4, and of IPv6, where both are used: the highest above the lowest 16 bits. Together those of the laboratory.
-constexpr std::uint32_t port_ranges[] = {33279U << 16 | 1024, 65535U << 16 | 33280};
+// Of IPv4, and of IPv6, where both are used, as IP_LOCAL_PORT_RANGE wants them: the highest above the lowest 16 bits.
+constexpr std::uint32_t middle_port = first_client_port + (last_client_port - first_client_port) / 2;
+constexpr std::uint32_t port_ranges[] = {middle_port << 16 | first_client_port,
+					 std::uint32_t{last_client_port} << 16 | (middle_port + 1)};
 
 } // namespace
 

@@ -155,6 +155,61 @@ TEST(load, makes_every_connection_of_both_families)
 	EXPECT_EQ(ipv4_connections, 250u);
 }
 
+// What the kernel does with a second connection from the port of a first one, to the same address and port: 0, or the errno.
+int connect_from_the_port_of_another(bool other_is_bound, bool is_bound)
+{
+	const auto socket_on = [](const sockaddr_in &address, bool to_lo) {
+		descriptor made(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+		const int on = 1;
+		EXPECT_EQ(::setsockopt(made.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
+		if (to_lo) {
+			EXPECT_EQ(::setsockopt(made.get(), SOL_SOCKET, SO_BINDTODEVICE, "lo", 2), 0);
+		}
+		EXPECT_EQ(::bind(made.get(), reinterpret_cast<const sockaddr *>(&address), sizeof address), 0);
+		return made;
+	};
+	const auto own_address = [](const descriptor &of) {
+		sockaddr_in own{};
+		socklen_t length = sizeof own;
+		EXPECT_EQ(::getsockname(of.get(), reinterpret_cast<sockaddr *>(&own), &length), 0);
+		return own;
+	};
+	const auto connect_to = [](const descriptor &from, const sockaddr_in &to) {
+		return ::connect(from.get(), reinterpret_cast<const sockaddr *>(&to), sizeof to) == 0 ? 0 : errno;
+	};
+	sockaddr_in any_port{};
+	any_port.sin_family = AF_INET;
+	any_port.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	const descriptor listener = socket_on(any_port, false), other = socket_on(any_port, other_is_bound);
+	EXPECT_EQ(::listen(listener.get(), 5), 0);
+	EXPECT_EQ(connect_to(other, own_address(listener)), EINPROGRESS);
+	return connect_to(socket_on(own_address(other), is_bound), own_address(listener));
+}
+
+// See docs/kernel-notes.md: it is why subflows, which are bound to an interface, must not share ports with initial ones.
+TEST(load, has_to_do_with_a_kernel_that_uses_a_4_tuple_twice_if_the_first_is_bound_to_an_interface)
+{
+	EXPECT_EQ(connect_from_the_port_of_another(true, false), EINPROGRESS);
+	EXPECT_EQ(connect_from_the_port_of_another(false, false), EADDRNOTAVAIL);
+	EXPECT_EQ(connect_from_the_port_of_another(false, true), EADDRNOTAVAIL);
+	EXPECT_EQ(connect_from_the_port_of_another(true, true), EADDRNOTAVAIL);
+}
+
+TEST(load, gives_each_family_ports_of_its_own)
+{
+	const auto l = lab::create({});
+	ASSERT_TRUE(l) << l.error().text;
+	const auto report = run_load(*l, {.connections = 200});
+	ASSERT_TRUE(report) << report.error().text;
+	std::uint16_t highest_of_ipv4 = 0, lowest_of_ipv6 = 65535;
+	for (const made_connection &c : report->connections)
+		if (is_ipv4(c.local))
+			highest_of_ipv4 = std::max(highest_of_ipv4, c.local_port);
+		else
+			lowest_of_ipv6 = std::min(lowest_of_ipv6, c.local_port);
+	EXPECT_LT(highest_of_ipv4, lowest_of_ipv6);
+}
+
 TEST(load, makes_connections_of_one_family_if_so_asked)
 {
 	const auto l = lab::create({});

@@ -96,6 +96,18 @@ std::string content_of(const std::string &path)
 	return {std::istreambuf_iterator<char>{in}, {}};
 }
 
+void run_in(const netns &where, const std::string &shell_command)
+{
+	must(in_namespace(where, [&]() -> expected<void> {
+		return std::system(shell_command.c_str()) == 0 ? expected<void>{} : fail("failed: " + shell_command);
+	}));
+}
+
+netlink::mib counter_in(const netns &where, const std::string &name)
+{
+	return must(in_namespace(where, [&]() -> expected<netlink::mib> { return netlink::mib(name); }));
+}
+
 daemon_process::daemon_process(const netns &where, const temporary_folder &folder, const words &arguments,
 			       privileges allowed)
 	: where_(where), folder_(folder.path())

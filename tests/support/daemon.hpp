@@ -18,6 +18,7 @@
 #include <sys/types.h>
 
 #include "pm-netlink/error.hpp"
+#include "pm-netlink/mib.hpp"
 #include "pm-netlink/netns.hpp"
 
 namespace pm::test {
@@ -63,6 +64,11 @@ private:
 };
 
 [[nodiscard]] std::string content_of(const std::string &path);
+
+// In a network namespace; throws unless it succeeds.
+void run_in(const netns &where, const std::string &shell_command);
+// One of the counters of a network namespace.
+[[nodiscard]] netlink::mib counter_in(const netns &where, const std::string &name);
 
 // On the thread that starts it: it dies when that thread ends.
 class daemon_process {

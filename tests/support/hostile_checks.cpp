@@ -39,13 +39,10 @@ public:
 		: commands_(must(in_namespace(s.world.server, [] { return commander::open(); }))),
 		  events_(must(in_namespace(s.world.server, [] { return event_source::open({}); })))
 	{
-		must(in_namespace(s.world.client, [&]() -> expected<void> {
-			heard_.emplace_back("AddAddr");
-			// The kernel drops one that comes while it is busy with the one before, but not without telling of it.
-			unheard_.emplace_back("RmAddr");
-			unheard_.emplace_back("RmAddrDrop");
-			return {};
-		}));
+		heard_.push_back(counter_in(s.world.client, "AddAddr"));
+		// The kernel drops one that comes while it is busy with the one before, but not without telling of it.
+		unheard_.push_back(counter_in(s.world.client, "RmAddr"));
+		unheard_.push_back(counter_in(s.world.client, "RmAddrDrop"));
 	}
 
 	// Yields whether the client has heard of it.
@@ -118,13 +115,6 @@ private:
 };
 
 std::uint32_t first_token(path_reader &reader) { return reader.list().connections.at(0).token; }
-
-void run_in(const netns &where, const std::string &command)
-{
-	must(in_namespace(where, [&]() -> expected<void> {
-		return std::system(command.c_str()) == 0 ? expected<void>{} : fail("failed: " + command);
-	}));
-}
 
 // The limit of the kernel's own path manager.
 void let_the_kernel_take_subflows(const netns &where, unsigned number)

@@ -99,9 +99,7 @@ void add_routes_between_paths(const netns &client, unsigned number_of_paths)
 				commands +=
 					fmt::format(" && ip -6 route add fd00:{}::/64 via fd00:{}::2 dev p{} metric {}",
 						    to + 1, by + 1, by, 2048 + by);
-	must(in_namespace(client, [&]() -> expected<void> {
-		return std::system(commands.c_str()) == 0 ? expected<void>{} : fail("cannot add routes (ip -6 route)");
-	}));
+	run_in(client, commands);
 }
 
 lab make_lab(unsigned number_of_paths)
@@ -234,12 +232,9 @@ std::string difference(const std::map<std::uint32_t, paths> &found, std::size_t 
 
 scene::scene(unsigned number_of_paths)
 	: world(make_lab(number_of_paths)), connections(world, port), client(world.client), server(world.server),
-	  taking_joins_(must(in_namespace(world.server, [] { return event_source::open({.buffer_bytes = 4096}); })))
+	  taking_joins_(must(in_namespace(world.server, [] { return event_source::open({.buffer_bytes = 4096}); }))),
+	  joins_asked_for_(counter_in(world.client, "MPJoinSynTx"))
 {
-	must(in_namespace(world.client, [&]() -> expected<void> {
-		joins_asked_for_.emplace("MPJoinSynTx");
-		return {};
-	}));
 }
 
 daemon_process &scene::manage(const words &arguments, const netns *where)

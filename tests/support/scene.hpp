@@ -82,12 +82,12 @@ public:
 	crowd connections;
 	path_reader client, server;
 	// Of the client's namespace: joins that it has asked for.
-	[[nodiscard]] std::uint64_t joins_asked_for() const { return joins_asked_for_->read().value_or(0); }
+	[[nodiscard]] std::uint64_t joins_asked_for() const { return joins_asked_for_.read().value_or(0); }
 
 private:
 	std::vector<std::unique_ptr<daemon_process>> daemons_;
 	netlink::event_source taking_joins_; // the server's kernel does while somebody listens to events
-	std::optional<netlink::mib> joins_asked_for_;
+	netlink::mib joins_asked_for_;
 };
 
 // Empty if each of so many connections has these paths; otherwise what the first ones have instead.

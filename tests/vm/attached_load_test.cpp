@@ -137,20 +137,10 @@ TEST(attached_load, of_many_at_once_beside_busy_threads_leaves_none_without_its_
 constexpr unsigned burst_paths = 4;
 constexpr std::size_t burst_connections = 200;
 
-netlink::mib dropped_announcements(const netns &where)
-{
-	std::optional<netlink::mib> counter;
-	must(in_namespace(where, [&]() -> expected<void> {
-		counter.emplace("AddAddrDrop");
-		return {};
-	}));
-	return std::move(*counter);
-}
-
 TEST(attached_load, of_bursts_of_announcements_uses_every_one)
 {
 	scene s(burst_paths);
-	const netlink::mib dropped = dropped_announcements(s.world.client);
+	const netlink::mib dropped = counter_in(s.world.client, "AddAddrDrop");
 	const attachment client(s.world.client, {"fullmesh"}), server(s.world.server, {"announce"});
 	s.connections.open(burst_connections);
 	s.expect_paths(all_pairs(burst_paths), 120);
@@ -167,11 +157,8 @@ TEST(attached_load, of_bursts_of_announcements_uses_every_one)
 TEST(attached_load, of_bursts_of_announcements_is_too_much_for_the_kernels_own)
 {
 	scene s(burst_paths);
-	const netlink::mib dropped = dropped_announcements(s.world.client);
-	must(in_namespace(s.world.client, []() -> expected<void> {
-		return std::system("ip mptcp limits set subflow 8 add_addr_accepted 8") == 0 ? expected<void>{}
-											       : fail("ip mptcp");
-	}));
+	const netlink::mib dropped = counter_in(s.world.client, "AddAddrDrop");
+	run_in(s.world.client, "ip mptcp limits set subflow 8 add_addr_accepted 8");
 	const attachment server(s.world.server, {"announce"});
 	s.connections.open(burst_connections);
 	EXPECT_TRUE(await(scene::patience, [&] { return dropped.read().value_or(0) > 0; }));

@@ -16,14 +16,6 @@ struct {
 	__uint(max_entries, 1 << 20);
 } probe_records SEC(".maps");
 
-/* Each connection's token, from `created` on: when `closed` comes, the kernel may have forgotten it. */
-struct {
-	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, pm_u32);
-} probe_tokens SEC(".maps");
-
 /* Written by the test. */
 struct probe_order probe_order;
 int probe_local_id;
@@ -51,22 +43,15 @@ struct tcp_sock {
 
 static __always_inline struct probe_record *begin(struct mptcp_sock *msk, pm_u8 type)
 {
-	pm_u32 *token = bpf_sk_storage_get(&probe_tokens, (struct sock *)msk, 0,
-					   type == PM_CREATED ? BPF_SK_STORAGE_GET_F_CREATE : 0);
 	struct probe_record *record = bpf_ringbuf_reserve(&probe_records, sizeof(*record), 0);
-	pm_u32 known = msk->token;
 
-	barrier_var(known); /* the verifier wants each load to be from one kind of pointer */
-	if (token && !*token)
-		*token = known;
 	if (!record) {
 		__sync_fetch_and_add(&probe_lost, 1);
 		return NULL;
 	}
 	__builtin_memset(record, 0, sizeof(*record));
 	record->what.type = type;
-	record->what.token = token ? *token : known;
-	record->knows_token = known != 0;
+	record->what.token = msk->token;
 	record->what.flags = msk->pm.server_side ? PM_SERVER_SIDE : 0;
 	return record;
 }

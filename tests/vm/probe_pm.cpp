@@ -5,7 +5,6 @@
 #include <cerrno>
 #include <cstdarg>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 
 #include <arpa/inet.h>
@@ -222,13 +221,6 @@ std::uint32_t connection::client_token() const
 	return info.mptcpi_token;
 }
 
-void run_in(const netns &where, const std::string &command)
-{
-	must(in_namespace(where, [&]() -> expected<void> {
-		return std::system(command.c_str()) == 0 ? expected<void>{} : fail("failed: " + command);
-	}));
-}
-
 unsigned interface_in(const netns &where, const char *name)
 {
 	return must(in_namespace(where, [&]() -> expected<unsigned> { return if_nametoindex(name); }));
@@ -279,19 +271,22 @@ int probed::announce(std::uint32_t token, pm_u8 id, const pm_addr &address, std:
 	made.what.local = address;
 	made.what.local_id = id;
 	made.what.local_port = of_port;
-	int error = 0;
-	(void)await(patience, [&] { return (error = told.carry_out(made)) != -EAGAIN; });
-	return error;
+	return carry_out_when_sent(made);
 }
 
-int probed::order(pm_u8 type, std::uint32_t token, pm_u8 id)
+int probed::withdraw(std::uint32_t token, pm_u8 id)
 {
 	probe_order made{};
-	made.what.type = type;
+	made.what.type = PM_WITHDRAW;
 	made.what.token = token;
 	made.what.local_id = id;
+	return carry_out_when_sent(made);
+}
+
+int probed::carry_out_when_sent(const probe_order &order)
+{
 	int error = 0;
-	(void)await(patience, [&] { return (error = told.carry_out(made)) != -EAGAIN; });
+	(void)await(patience, [&] { return (error = told.carry_out(order)) != -EAGAIN; });
 	return error;
 }
 

@@ -10,21 +10,20 @@
 /* Types of records beside those of enum pm_event_type. */
 enum probe_type {
 	PROBE_JOIN = 100, /* accept_new_subflow was asked about this subflow */
-	PROBE_ADDRESS,    /* accept_new_address about `remote` */
-	PROBE_LOCAL_ID,   /* get_local_id about `local` */
-	PROBE_PRIORITY,   /* get_priority, too */
-	PROBE_SUBFLOW,    /* what the iterators give: a subflow, */
-	PROBE_LOCAL,      /* ... a local address, */
-	PROBE_REMOTE,     /* ... an address that the peer announced */
-	PROBE_DONE,       /* an order was carried out, with `error` */
+	PROBE_ADDRESS, /* accept_new_address about `remote` */
+	PROBE_LOCAL_ID, /* get_local_id about `local` */
+	PROBE_PRIORITY, /* get_priority, too */
+	PROBE_SUBFLOW, /* what the iterators give: a subflow, */
+	PROBE_LOCAL, /* ... a local address, */
+	PROBE_REMOTE, /* ... an address that the peer announced */
+	PROBE_DONE, /* an order was carried out, with `error` */
 	PROBE_LIST = 120, /* an order: write down what the iterators give */
 };
 
 struct probe_record {
 	struct pm_event what;
-	int error;                             /* of an order, or of a socket option */
-	pm_u32 number;                         /* of the order */
-	pm_u32 knows_token;                    /* the kernel does, still */
+	int error; /* of an order, or of a socket option */
+	pm_u32 number; /* of the order */
 	pm_u32 state, srtt_us, snd_cwnd, mark; /* of the subflow */
 };
 
@@ -32,7 +31,7 @@ enum probe_address { PROBE_NULL, PROBE_UNSPEC, PROBE_GIVEN };
 
 struct probe_order {
 	struct pm_command what;
-	pm_u32 number;       /* another one than before: carry it out. Written last */
+	pm_u32 number; /* another one than before: carry it out. Written last */
 	pm_u8 local, remote; /* enum probe_address, of PM_OPEN_SUBFLOW */
 	pm_u16 reserved;
 };

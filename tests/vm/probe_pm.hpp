@@ -34,7 +34,7 @@ public:
 	// What it answers from now on.
 	void answer_local_id(int id) const;
 	void answer_backup(bool backup) const;
-	void refuse(bool refused) const;                 // what is to be accepted
+	void refuse(bool refused) const; // what is to be accepted
 	void mark_established(std::uint32_t mark) const; // sets and gets this SO_MARK when a subflow is established
 
 	// All that was written down so far.
@@ -78,15 +78,13 @@ private:
 // One connection between the first addresses, accepted.
 struct connection {
 	connection(const replay::lab &of, const descriptor &listening, std::uint16_t port, bool ipv6 = false);
-	void carry_a_byte() const;                        // each way
-	void reset_by_the_client();                       // closes it with MP_FASTCLOSE
+	void carry_a_byte() const; // each way
+	void reset_by_the_client(); // closes it with MP_FASTCLOSE
 	[[nodiscard]] std::uint32_t client_token() const; // whatever its path manager is
 	descriptor client, server;
 	std::uint16_t client_port = 0; // the initial subflow's
 };
 
-// In a namespace; throws unless it succeeds.
-void run_in(const netns &where, const std::string &command);
 [[nodiscard]] unsigned interface_in(const netns &where, const char *name);
 
 // Two paths, the probe in charge at both ends, a server that listens.
@@ -107,9 +105,9 @@ protected:
 
 	// What the client opens, from `local` to `remote` (nullptr: see the order); yields the error.
 	[[nodiscard]] static probe_order opening(std::uint32_t token, const pm_addr *local, const pm_addr *remote);
-	// Announces, as soon as what was announced before has been sent.
+	// Both as soon as what was announced or withdrawn before has been sent; they yield the error.
 	[[nodiscard]] int announce(std::uint32_t token, pm_u8 id, const pm_addr &address, std::uint16_t of_port = 0);
-	[[nodiscard]] int order(pm_u8 type, std::uint32_t token, pm_u8 id = 0);
+	[[nodiscard]] int withdraw(std::uint32_t token, pm_u8 id);
 
 	const replay::lab lab = must(replay::lab::create({.paths = 2, .endpoints = false}));
 	probe told;
@@ -117,6 +115,9 @@ protected:
 
 	const pm_addr client0 = replay::lab::client_address(0, false), client1 = replay::lab::client_address(1, false),
 		      server0 = replay::lab::server_address(0, false), server1 = replay::lab::server_address(1, false);
+
+private:
+	int carry_out_when_sent(const probe_order &order);
 };
 
 } // namespace pm::test

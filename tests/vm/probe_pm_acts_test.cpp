@@ -256,7 +256,6 @@ TEST_F(probe_opens, on_the_interface_that_is_given)
 
 TEST_F(probe_opens, backups_from_an_address_that_is_given) { expect_backup(&client1); }
 
-// Waits for a kernel that does not forget the flag when routing chooses the address (subflow_chk_local_id()).
 TEST_F(probe_opens, backups_from_an_address_that_is_left_open) { expect_backup(nullptr); }
 
 TEST_F(probe_opens, nothing_from_an_address_of_another_family_or_that_is_not_there)
@@ -277,10 +276,10 @@ TEST_F(probe_opens, and_announces_nothing_that_can_not_be)
 	(void)told.expect(PM_ANNOUNCED, c.client);
 	EXPECT_EQ(announce(c.server, 7, server0), -EINVAL) << "the id of another address";
 	EXPECT_EQ(announce(c.server, 8, server1), -EINVAL) << "it has an id";
-	EXPECT_EQ(order(PM_WITHDRAW, c.server, 9), -EINVAL);
-	EXPECT_EQ(order(PM_WITHDRAW, c.server, 0), -EINVAL);
-	ASSERT_EQ(order(PM_WITHDRAW, c.server, 7), 0);
-	EXPECT_EQ(order(PM_WITHDRAW, c.server, 7), -EINVAL) << "it is gone";
+	EXPECT_EQ(withdraw(c.server, 9), -EINVAL);
+	EXPECT_EQ(withdraw(c.server, 0), -EINVAL);
+	ASSERT_EQ(withdraw(c.server, 7), 0);
+	EXPECT_EQ(withdraw(c.server, 7), -EINVAL) << "it is gone";
 	(void)told.expect(PM_REMOVED, c.client);
 	EXPECT_EQ(told.count(PM_ANNOUNCED, c.client), 1u);
 }
@@ -441,7 +440,7 @@ TEST_F(probe_reads, by_netlink_what_the_peer_announced_to_the_userspace_path_man
 		ASSERT_EQ(listed.size(), 1u);
 		EXPECT_EQ(listed[0].what.remote_id, 7);
 		EXPECT_TRUE(same(listed[0].what.remote, server1));
-		ASSERT_EQ(order(PM_WITHDRAW, server, 7), 0);
+		ASSERT_EQ(withdraw(server, 7), 0);
 		EXPECT_TRUE(await(10, [&] { return must(dump_announced(lab.client, client)).empty(); }));
 	}
 }
@@ -465,7 +464,7 @@ TEST_F(probe_reads, by_netlink_what_the_peer_announced)
 	EXPECT_EQ(listed[1].what.remote_port, 0);
 	EXPECT_EQ(listed[2].what.remote_id, 200);
 	EXPECT_TRUE(same(listed[2].what.remote, server0));
-	ASSERT_EQ(order(PM_WITHDRAW, c.server, 9), 0);
+	ASSERT_EQ(withdraw(c.server, 9), 0);
 	(void)told.expect(PM_REMOVED, c.client);
 	listed = must(dump_announced(lab.client, c.client));
 	ASSERT_EQ(listed.size(), 2u);
