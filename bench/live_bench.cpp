@@ -14,7 +14,7 @@
 #include "pm-netlink/clock.hpp"
 #include "pm-netlink/status.hpp"
 #include "replay/daemon.hpp"
-#include "replay/join_capture.hpp"
+#include "replay/join_times.hpp"
 #include "replay/lab.hpp"
 
 namespace pm::bench {
@@ -137,13 +137,13 @@ expected<void> measure_delays(job &work)
 		for (const manager which : {built_in, daemon}) {
 			work.tell(0.7 + 0.2 * i / repetitions, fmt::format("the second path's SYN, {}", names[which]));
 			auto ran = with_manager(which, [&](const replay::lab &lab, running_daemon *) -> expected<void> {
-				auto capture = replay::join_capture::start(lab, 2);
-				if (!capture)
-					return tl::unexpected(capture.error());
+				const auto times = replay::join_times::start(lab, 2, connections);
+				if (!times)
+					return tl::unexpected(times.error());
 				const auto load = run_load(lab, short_connections(connections, 200, 50));
 				if (!load)
 					return tl::unexpected(load.error());
-				auto delays = capture->delays(load->connections);
+				auto delays = times->delays(load->connections);
 				if (!delays)
 					return tl::unexpected(delays.error());
 				if (delays->size() < connections * 9 / 10)

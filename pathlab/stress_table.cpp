@@ -39,6 +39,20 @@ std::string figure(const json &line, const char *name, Format &&format)
 
 std::string milliseconds(double ms) { return format_duration(ms * 1e6); }
 
+std::string cost_in_words(const replay::probe_cost &cost)
+{
+	const auto between = [](double least, double most) {
+		return fmt::format("{:.1f}..{:.1f} %", 100 * (1 - most), 100 * (1 - least));
+	};
+	return fmt::format("counting costs {:.1f} % ({}) of the connection rate: {} a second with it, {} without (medians "
+			   "of {} pairs, {})\n",
+			   100 * (1 - cost.ratio.median),
+			   cost.median_within
+				   ? between(cost.median_within->low, cost.median_within->high) + " with 95 % confidence"
+				   : between(cost.ratio.least, cost.ratio.most),
+			   format_count(cost.with.median), format_count(cost.without.median), cost.ratio.n, cost.backend);
+}
+
 } // namespace
 
 std::string stress_table(const replay::stress_results &results)
@@ -78,13 +92,7 @@ std::string stress_table(const replay::stress_results &results)
 	if (rows.size() > 1)
 		text = format_table(rows, 2);
 	if (results.probes)
-		notes += fmt::format(
-			"counting costs {:.1f} % ({:.1f}..{:.1f} %) of the connection rate: {} a second with it, {} "
-			"without (medians of {} pairs, {})\n",
-			100 * (1 - results.probes->ratio.median), 100 * (1 - results.probes->ratio.most),
-			100 * (1 - results.probes->ratio.least), format_count(results.probes->with.median),
-			format_count(results.probes->without.median), results.probes->ratio.n,
-			results.probes->backend);
+		notes += cost_in_words(*results.probes);
 	return text + notes;
 }
 

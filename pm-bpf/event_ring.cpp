@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "pm-bpf/events.skel.h"
+#include "pm-bpf/quiet.hpp"
 #include "pm-netlink/clock.hpp"
 #include "pm-netlink/family.hpp"
 #include "pm-netlink/netns.hpp"
@@ -109,6 +110,7 @@ expected<std::unique_ptr<event_ring>> event_ring::open(std::size_t bytes)
 	socklen_t length = sizeof cookie;
 	if (getsockopt(made->listener.get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &length) != 0)
 		return fail_errno("cannot read the cookie of the network namespace (SO_NETNS_COOKIE)");
+	const quiet_libbpf quiet;
 	made->skeleton = events_bpf__open();
 	if (!made->skeleton)
 		return fail_errno("cannot open the BPF object that reads events");

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "pm-bpf/pm.skel.h"
+#include "pm-bpf/quiet.hpp"
 #include "pm-bpf/verifier_log.hpp"
 
 namespace pm::bpf {
@@ -51,9 +52,6 @@ private:
 };
 
 static_assert(sizeof(pm_result) % 8 == 0 && sizeof(pm_event) % 8 == 0, "an array map rounds its values up to 8 bytes");
-
-// libbpf prints what it does not return; what matters is in the verifier's log.
-int keep_quiet(libbpf_print_level, const char *, va_list) { return 0; }
 
 } // namespace
 
@@ -123,7 +121,7 @@ engine::~engine() = default;
 
 expected<engine> engine::load(const policy_info &policy, const pm_settings &settings, const options &options)
 {
-	libbpf_set_print(keep_quiet);
+	const quiet_libbpf quiet;
 	auto made = std::make_unique<impl>();
 	if (auto done = made->load(policy, options); !done)
 		return tl::unexpected(done.error());

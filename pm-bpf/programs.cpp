@@ -13,6 +13,7 @@
 
 #include "pm-bpf/interest.hpp"
 #include "pm-bpf/manager.skel.h"
+#include "pm-bpf/quiet.hpp"
 #include "pm-bpf/verifier_log.hpp"
 
 namespace pm::bpf {
@@ -26,8 +27,6 @@ struct table {
 	char name[PM_NAME_SIZE];
 	void *owner, *list[2];
 };
-
-int keep_quiet(libbpf_print_level, const char *, va_list) { return 0; }
 
 std::string identifier_of(std::string_view policy)
 {
@@ -193,7 +192,7 @@ expected<programs> programs::load(const attached_policy &what)
 	if (what.allowed.size() > PM_MAX_ALLOWED)
 		return fail(fmt::format("{} prefixes are more than the {} that peers can be confined to",
 					what.allowed.size(), unsigned{PM_MAX_ALLOWED}));
-	libbpf_set_print(keep_quiet);
+	const quiet_libbpf quiet;
 	auto made = std::make_unique<impl>();
 	if (auto opened = made->open(what); !opened)
 		return tl::unexpected(opened.error());
@@ -218,6 +217,7 @@ pm_counters programs::counted() const { return read_counters(bpf_map__fd(impl_->
 
 expected<descriptor> programs::attach() const
 {
+	const quiet_libbpf quiet;
 	bpf_link *link = bpf_map__attach_struct_ops(impl_->table_map);
 	if (!link)
 		return fail_errno("the kernel does not take the table of callbacks");
@@ -230,6 +230,7 @@ expected<void> programs::replace(const descriptor &link) const
 {
 	// libbpf updates only links that it has made itself. What it does to a table beforehand comes with trying to attach it,
 	// which cannot succeed: the name is taken by the table that is to be replaced.
+	const quiet_libbpf quiet;
 	if (bpf_link *another = bpf_map__attach_struct_ops(impl_->table_map)) {
 		bpf_link__destroy(another);
 		return fail("the table of callbacks that was to be replaced is gone");

@@ -12,6 +12,7 @@
 
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -49,17 +50,17 @@ int pm_count_sent(struct __sk_buff *skb)
 	return 0;
 }
 
-SEC("raw_tp/skb_copy_datagram_iovec")
-int pm_count_read(struct bpf_raw_tracepoint_args *context)
+SEC("tp_btf/skb_copy_datagram_iovec")
+int BPF_PROG(pm_count_read, const struct sk_buff *skb)
 {
-	struct sk_buff *skb = (struct sk_buff *)context->args[0];
+	const struct sock *sk = skb->sk;
 	struct nlmsghdr message;
 
 	if (!pm_process || bpf_get_current_pid_tgid() >> 32 != pm_process)
 		return 0;
-	if (BPF_CORE_READ(skb, sk, sk_protocol) != NETLINK_GENERIC)
+	if (!sk || sk->sk_protocol != NETLINK_GENERIC)
 		return 0;
-	if (bpf_probe_read_kernel(&message, sizeof(message), BPF_CORE_READ(skb, data)) == 0 && is_event(&message))
+	if (bpf_probe_read_kernel(&message, sizeof(message), skb->data) == 0 && is_event(&message))
 		__sync_fetch_and_add(&pm_read, 1);
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include <linux/netlink.h>
 #include <sys/socket.h>
 
+#include "pm-bpf/quiet.hpp"
 #include "pm-bpf/witness.skel.h"
 #include "pm-netlink/family.hpp"
 
@@ -23,6 +24,7 @@ expected<event_witness> event_witness::listen()
 	const auto family = netlink::ask_family();
 	if (!family)
 		return tl::unexpected(family.error());
+	const quiet_libbpf quiet;
 	skeleton programs{witness_bpf__open()};
 	if (!programs)
 		return fail_errno("cannot open the BPF object that counts events");

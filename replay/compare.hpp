@@ -32,7 +32,7 @@ struct compare_options {
 	double seconds = 2; // of load in a replay, at most
 	std::uint64_t tail_events = 300;
 	std::vector<stress_plan> plans;
-	unsigned probe_repetitions = 2;
+	unsigned probe_repetitions = 0;
 	unsigned machine_seconds = 3600; // in the virtual machine, at most
 
 	// As much as that takes on the host, or, if we are in there, in the virtual machine: it is slower.

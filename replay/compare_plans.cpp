@@ -60,18 +60,19 @@ compare_options compare_options::of(extent how_much, std::uint32_t buffer_bytes)
 	options.how_much = how_much;
 	options.buffer_bytes = buffer_bytes;
 	options.plans = plans_for(how_much, inside, buffer_bytes);
+	options.probe_repetitions = inside ? 6 : 20; // there each takes longer
 	options.rates = {10'000, 100'000, 200'000};
 	if (how_much == extent::quick) {
 		options.rates = {10'000, 100'000};
 		options.connections = 2000;
 		options.seconds = 0.2;
 		options.tail_events = 100;
-		options.probe_repetitions = 0;
+		options.probe_repetitions = inside ? 0 : 10;
 		options.machine_seconds = 600;
 	} else if (how_much == extent::full) {
 		options.rates = {1'000, 10'000, 50'000, 100'000, 200'000};
 		options.repetitions = 5;
-		options.probe_repetitions = 5;
+		options.probe_repetitions = 40;
 		options.machine_seconds = 6 * 3600;
 	}
 	return options;

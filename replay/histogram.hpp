@@ -9,6 +9,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace pm::replay {
@@ -88,6 +89,28 @@ struct summary {
 	const std::size_t n = values.size(), middle = n / 2;
 	const double median = n % 2 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 	return {n, median, values.front(), values.back()};
+}
+
+struct interval {
+	double low = 0, high = 0;
+};
+
+// Where the median of what the values were drawn from lies, with a chance of 95 % or a little more, whatever its distribution
+// (by their ranks: each value is as likely above it as below). Nothing: they are less than six, too few for that.
+[[nodiscard]] inline std::optional<interval> interval_of_median(std::vector<double> values)
+{
+	const std::size_t n = values.size();
+	std::sort(values.begin(), values.end());
+	const auto choose = [n](std::size_t k) { // logarithm
+		return std::lgamma(n + 1.0) - std::lgamma(k + 1.0) - std::lgamma(static_cast<double>(n - k) + 1.0);
+	};
+	std::size_t k = 0; // so many may be left out on either side
+	for (double outside = 0; k < n / 2; ++k)
+		if ((outside += std::exp(choose(k) - static_cast<double>(n) * std::log(2.0))) > 0.025)
+			break;
+	if (k == 0)
+		return std::nullopt;
+	return interval{values[k - 1], values[n - k]};
 }
 
 } // namespace pm::replay

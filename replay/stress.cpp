@@ -15,6 +15,8 @@ namespace pm::replay {
 
 namespace {
 
+constexpr std::uint64_t fewest_for_a_rate = 2000; // connections
+
 class stressing {
 public:
 	stressing(const stress_options &options, const stress_progress &progress, const stress_keeper &keep)
@@ -144,8 +146,7 @@ private:
 		return keep_ ? keep_(results_) : expected<void>{};
 	}
 
-	// With the path manager whose events are counted, if there is one: that is where most of the counting is. Runs that do
-	// not count are no part of it, nor are those that they are paired with.
+	// With the path manager whose events are counted, if there is one: that is where most of the counting is.
 	expected<void> measure_probes(const std::vector<job> &jobs)
 	{
 		const auto heard = std::find_if(jobs.begin(), jobs.end(),
@@ -157,35 +158,25 @@ private:
 		plan.load.rate = full_rate;
 		plan.load.hold_ms = 10;
 		plan.load.contention = plan.load.announced = 0;
-		plan.load.connections = std::max<std::uint64_t>(plan.load.connections, 5000);
+		plan.load.connections = std::max(plan.load.connections, fewest_for_a_rate);
 		plan.steps = {{plan.load.connections, full_rate}};
-		std::vector<double> with, without, ratio;
-		std::string why;
-		for (unsigned i = 0; i < options_.probe_repetitions; ++i) {
-			std::optional<double> rate[2]; // without, with
-			for (const bool probes : {i % 2 == 0, i % 2 != 0}) {
-				progress_(0, "what counting costs");
-				auto options = options_of({&plan, &backend}, 1);
-				options.probes = probes;
-				const auto ran = run_stress(options);
-				if (interrupted())
-					return fail_interrupted();
-				if (!ran || ran->excluded || !(ran->load.opening_seconds > 0))
-					why = !ran ? ran.error().text : ran->excluded.value_or("it was over at once");
-				else
-					rate[probes] = static_cast<double>(ran->load.made) / ran->load.opening_seconds;
-			}
-			if (!rate[0] || !rate[1])
-				continue;
-			without.push_back(*rate[0]);
-			with.push_back(*rate[1]);
-			ratio.push_back(*rate[1] / *rate[0]);
+		progress_(0, "what counting costs");
+		const auto pairs = run_with_and_without_probes(options_of({&plan, &backend}, 1),
+							       options_.probe_repetitions);
+		if (interrupted())
+			return fail_interrupted();
+		if (!pairs) {
+			leave_out(backend, "what counting costs: " + pairs.error().text);
+			return {};
 		}
-		if (ratio.empty())
-			leave_out(backend, "what counting costs: " + why);
-		else
-			results_.probes = probe_cost{summarize(with), summarize(without), summarize(ratio),
-						     std::string{backend.name}};
+		std::vector<double> with, without, ratio;
+		for (const probe_pair &each : *pairs) {
+			with.push_back(each.with);
+			without.push_back(each.without);
+			ratio.push_back(each.with / each.without);
+		}
+		results_.probes = probe_cost{summarize(with), summarize(without), summarize(ratio), interval_of_median(ratio),
+					     std::string{backend.name}};
 		return {};
 	}
 

@@ -27,7 +27,8 @@ struct stress_options {
 // What counting costs: how many connections can be made in a second with and without it.
 struct probe_cost {
 	summary with, without;
-	summary ratio; // with / without of two runs directly one after the other: what drifts is the same in both
+	summary ratio; // with / without of two loads directly one after the other: what drifts is the same in both
+	std::optional<interval> median_within; // of the ratio
 	std::string backend; // that was running
 };
 

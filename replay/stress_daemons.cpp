@@ -6,7 +6,6 @@
 
 #include <cstdio>
 
-#include <bpf/libbpf.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -161,9 +160,7 @@ expected<void> check_ringbuf(const contender_options &)
 	pclose(help);
 	if (text.find("--events") == std::string::npos)
 		return fail("this pm-netlinkd has no option --events ringbuf");
-	const auto usual = libbpf_set_print(nullptr); // what it says is in the error, too
 	const auto ring = bpf::event_ring::open(4096);
-	libbpf_set_print(usual);
 	return ring ? expected<void>{} : tl::unexpected(ring.error());
 }
 

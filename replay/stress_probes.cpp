@@ -7,7 +7,6 @@
 #include <fstream>
 #include <utility>
 
-#include <bpf/libbpf.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -29,10 +28,8 @@ expected<event_observer> event_observer::open(const child *process)
 		return tl::unexpected(family.error());
 	event_observer made(process, family->events_group);
 	made.family_ = family->id;
-	const auto usual = libbpf_set_print(nullptr); // that it could not load is no failure
 	if (auto witness = bpf::event_witness::listen())
 		made.witness_.emplace(std::move(*witness));
-	libbpf_set_print(usual);
 	if (process && made.witness_)
 		made.witness_->watch(process->pid());
 	return made;

@@ -149,7 +149,7 @@ json stress_run::to_json() const
 		  {"path_seconds", paths.path_seconds},
 		  {"timeline_ms", timeline}}},
 		{"join_latency_ns", latency_json(join_latency)},
-		{"not_captured", not_captured.empty() ? json(nullptr) : json(not_captured)},
+		{"not_timed", not_timed.empty() ? json(nullptr) : json(not_timed)},
 		{"rate",
 		 {{"offered_per_s", load.scheduled_seconds > 0
 					    ? json(static_cast<double>(load.asked) / load.scheduled_seconds)
@@ -217,13 +217,15 @@ json stress_results::to_json(const std::string &command) const
 	for (const absent &each : left_out)
 		absent_ones.push_back({{"backend", each.backend}, {"place", this_place()}, {"reason", each.reason}});
 	json cost = nullptr;
-	if (probes)
+	if (const auto within = probes ? probes->median_within : std::nullopt; probes)
 		cost = {{"rate_with", probes->with.median},
 			{"rate_without", probes->without.median},
 			{"cost_share", 1 - probes->ratio.median},
 			{"ratio",
 			 {{"n", probes->ratio.n},
 			  {"median", probes->ratio.median},
+			  {"low", within ? json(within->low) : json(nullptr)},
+			  {"high", within ? json(within->high) : json(nullptr)},
 			  {"min", probes->ratio.least},
 			  {"max", probes->ratio.most}}},
 			{"repetitions", probes->ratio.n},

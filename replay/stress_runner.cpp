@@ -2,7 +2,6 @@
 #include "replay/stress_runner.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <future>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -11,7 +10,7 @@
 
 #include "pm-netlink/clock.hpp"
 #include "replay/interrupt.hpp"
-#include "replay/join_capture.hpp"
+#include "replay/join_times.hpp"
 #include "replay/links.hpp"
 #include "replay/stress_lab.hpp"
 #include "replay/stress_probes.hpp"
@@ -21,7 +20,7 @@ namespace pm::replay {
 namespace {
 
 constexpr std::uint64_t warm_up_connections = 200;
-constexpr std::uint64_t most_captured = 1000; // connections whose packets are looked at
+constexpr std::uint64_t most_timed = 1000; // connections whose second path is
 constexpr std::uint64_t fewest_asked = 200, most_stood_for = 16; // connections that are watched; each for how many
 constexpr double patience_s = 15; // for paths to come or go
 constexpr std::chrono::milliseconds memory_pause{50}; // between two looks at how much is used
@@ -50,7 +49,9 @@ contender_account minus(contender_account now, const contender_account &before)
 
 class runner {
 public:
-	runner(const stress_run_options &options, lab &between) : options_(options), plan_(*options.plan), lab_(between)
+	// Of a path manager that has been started.
+	runner(const stress_run_options &options, lab &between, contender &manager)
+		: options_(options), plan_(*options.plan), lab_(between), contender_(manager)
 	{
 		run_.plan = plan_;
 		run_.backend = options.backend->name;
@@ -59,12 +60,8 @@ public:
 		run_.repetition = options.repetition;
 	}
 
-	// In the client's namespace, on a thread that stays until this is over.
 	expected<stress_run> run()
 	{
-		contender_ = options_.backend->make(options_for(options_));
-		if (auto started = contender_->start(); !started)
-			return tl::unexpected(started.error());
 		if (auto opened = open_probes(); !opened)
 			return tl::unexpected(opened.error());
 		if (auto warmed = warm_up(); !warmed)
@@ -72,36 +69,32 @@ public:
 		if (auto begun = begin(); !begun)
 			return tl::unexpected(begun.error());
 		if (options_.started)
-			options_.started(*contender_);
+			options_.started(contender_);
 		if (auto loaded = make_load(); !loaded)
 			return tl::unexpected(loaded.error());
 		if (options_.loaded)
-			options_.loaded(*contender_);
+			options_.loaded(contender_);
 		if (auto ended = end(); !ended)
 			return tl::unexpected(ended.error());
 		return std::move(run_);
 	}
 
-private:
-	// ---- before ----
-
-	expected<void> open_probes()
+	// How many connections a second are made, of those that warmed it up before. Nothing is counted up, so the path
+	// manager may go on.
+	expected<double> rate()
 	{
-		const stress_load &load = plan_.load;
-		const auto planned = [&](bool ipv6) {
-			return options_.backend->opens_paths ? planned_subflows(options_, ipv6, load.paths) : 0;
-		};
-		watch_.expect(planned(false), planned(true));
-		if (plan_.actions.empty())
-			watch_.ask_one_in(static_cast<unsigned>(
-				std::clamp<std::uint64_t>(load.connections / fewest_asked, 1, most_stood_for)));
-		if (!options_.probes || !options_.backend->hears_events)
-			return {};
-		auto observer = event_observer::open(contender_->process());
-		if (!observer)
-			return tl::unexpected(observer.error());
-		observer_.emplace(std::move(*observer));
-		return {};
+		if (auto opened = open_probes(); !opened)
+			return tl::unexpected(opened.error());
+		if (auto begun = begin(); !begun)
+			return tl::unexpected(begun.error());
+		if (auto loaded = make_load(); !loaded)
+			return tl::unexpected(loaded.error());
+		usleep(1000 * quiet_ms);
+		const load_report &load = run_.load;
+		if (load.failed > load.asked / 100)
+			return fail(fmt::format("{} of {} connections failed: {}", load.failed, load.asked,
+						load.first_failure));
+		return static_cast<double>(load.made) / load.opening_seconds;
 	}
 
 	expected<void> warm_up()
@@ -122,9 +115,31 @@ private:
 		return {};
 	}
 
+private:
+	// ---- before ----
+
+	expected<void> open_probes()
+	{
+		const stress_load &load = plan_.load;
+		const auto planned = [&](bool ipv6) {
+			return options_.backend->opens_paths ? planned_subflows(options_, ipv6, load.paths) : 0;
+		};
+		watch_.expect(planned(false), planned(true));
+		if (plan_.actions.empty())
+			watch_.ask_one_in(static_cast<unsigned>(
+				std::clamp<std::uint64_t>(load.connections / fewest_asked, 1, most_stood_for)));
+		if (!options_.probes || !options_.backend->hears_events)
+			return {};
+		auto observer = event_observer::open(contender_.process());
+		if (!observer)
+			return tl::unexpected(observer.error());
+		observer_.emplace(std::move(*observer));
+		return {};
+	}
+
 	expected<void> begin()
 	{
-		if (auto before = contender_->account())
+		if (auto before = contender_.account())
 			before_ = *before;
 		else
 			return tl::unexpected(before.error());
@@ -132,11 +147,11 @@ private:
 			if (auto begun = observer_->begin(); !begun)
 				return begun;
 		if (options_.probes && options_.backend->opens_paths) {
-			const auto every = std::bit_ceil((plan_.load.connections + most_captured - 1) / most_captured);
-			auto capture = join_capture::start(lab_, plan_.load.paths, static_cast<unsigned>(every));
-			if (!capture)
-				return tl::unexpected(capture.error());
-			capture_.emplace(std::move(*capture));
+			auto times = join_times::start(lab_, plan_.load.paths, plan_.load.connections, most_timed);
+			if (times)
+				join_times_.emplace(std::move(*times));
+			else
+				run_.not_timed = times.error().text;
 		}
 		if (options_.probes) {
 			client_joins_.emplace(joins_at_client);
@@ -151,7 +166,7 @@ private:
 		}
 		if (plan_.load.contention > 0)
 			busy_.emplace(plan_.load.contention, plan_.load.contenders_priority);
-		manager_cpu_ = contender_->cpu_ns();
+		manager_cpu_ = contender_.cpu_ns();
 		machine_cpu_ = machine_cpu_ns();
 		begun_ = now_ns();
 		clock_.emplace();
@@ -253,7 +268,7 @@ private:
 		const bool opens = options_.backend->opens_paths;
 		watch_.expect(opens ? planned_subflows(options_, false, left) : 0,
 			      opens ? planned_subflows(options_, true, left) : 0);
-		return contender_->address_changed(path, there);
+		return contender_.address_changed(path, there);
 	}
 
 	// ---- afterwards ----
@@ -268,7 +283,7 @@ private:
 		const std::uint64_t busy = busy_ ? busy_->stop() : 0;
 		run_.machine_cpu_ns = minus(minus(machine_cpu_ns(), machine_cpu_), busy);
 		run_.machine_cpu_step_ns = machine_cpu_step_ns();
-		if (const auto cpu = contender_->cpu_ns(); cpu && manager_cpu_)
+		if (const auto cpu = contender_.cpu_ns(); cpu && manager_cpu_)
 			run_.manager_cpu_ns = *cpu - *manager_cpu_;
 		run_conditions conditions;
 		if (options_.probes)
@@ -282,7 +297,7 @@ private:
 		conditions.asked = run_.load.asked;
 		conditions.failed = run_.load.failed;
 		conditions.first_failure = run_.load.first_failure;
-		conditions.needs_loss = plan_.needs_loss && observer_ && contender_->process(); // a call cannot be lost
+		conditions.needs_loss = plan_.needs_loss && observer_ && contender_.process(); // a call cannot be lost
 		if (run_.events)
 			for (const auto &[stage, count] : run_.events->lost)
 				conditions.lost += count;
@@ -294,16 +309,16 @@ private:
 	{
 		run_.came_up_client = client_joins_->count();
 		run_.came_up_server = server_joins_->count();
-		if (capture_) {
-			const auto delays = capture_->delays(connections_);
+		if (join_times_) {
+			const auto delays = join_times_->delays(connections_);
 			if (delays)
 				for (histogram &all = run_.join_latency.emplace(); const double each : *delays)
 					all.record(static_cast<std::uint64_t>(each));
 			else
-				run_.not_captured = delays.error().text;
+				run_.not_timed = delays.error().text;
 		}
 		// A path manager that stands still does not answer: then there is what was seen from outside.
-		const auto now = contender_->account();
+		const auto now = contender_.account();
 		const contender_account told = now ? minus(*now, before_) : contender_account{};
 		run_.commands = told.commands;
 		if (!observer_)
@@ -332,23 +347,23 @@ private:
 
 	void note_memory()
 	{
-		if (!contender_->process())
+		if (!contender_.process())
 			return;
 		const std::uint64_t now = now_ns();
 		if (now < next_look_)
 			return;
 		next_look_ = now + std::chrono::nanoseconds(memory_pause).count();
-		run_.memory_kib = std::max(run_.memory_kib.value_or(0), contender_->process()->memory_kib());
+		run_.memory_kib = std::max(run_.memory_kib.value_or(0), contender_.process()->memory_kib());
 	}
 
 	const stress_run_options &options_;
 	const stress_plan &plan_;
 	lab &lab_;
+	contender &contender_;
 	stress_run run_;
-	std::unique_ptr<contender> contender_;
 	path_watch watch_;
 	std::optional<event_observer> observer_;
-	std::optional<join_capture> capture_;
+	std::optional<join_times> join_times_;
 	std::optional<kernel_counter> client_joins_, server_joins_, announced_, withdrawn_;
 	std::optional<busy_threads> busy_;
 	std::optional<clock_check> clock_;
@@ -359,6 +374,22 @@ private:
 	bool removed_ = false;
 	std::vector<made_connection> connections_;
 };
+
+// In the client's namespace, on a thread that stays until this is over, beside a path manager that has been started.
+template <class Do>
+auto with_manager(const stress_run_options &options, Do &&what)
+{
+	using result = std::invoke_result_t<Do, lab &, contender &>;
+	auto between = build_stress_lab(options.plan->load);
+	if (!between)
+		return result(tl::unexpected(between.error()));
+	return in_namespace(between->client, [&]() -> result {
+		const auto manager = options.backend->make(options_for(options));
+		if (auto started = manager->start(); !started)
+			return tl::unexpected(started.error());
+		return what(*between, *manager);
+	});
+}
 
 } // namespace
 
@@ -376,10 +407,33 @@ contender_options options_for(const stress_run_options &options)
 
 expected<stress_run> run_stress(const stress_run_options &options)
 {
-	auto between = build_stress_lab(options.plan->load);
-	if (!between)
-		return tl::unexpected(between.error());
-	return in_namespace(between->client, [&] { return runner(options, *between).run(); });
+	return with_manager(options, [&](lab &between, contender &manager) {
+		return runner(options, between, manager).run();
+	});
+}
+
+expected<std::vector<probe_pair>> run_with_and_without_probes(const stress_run_options &options, unsigned pairs)
+{
+	return with_manager(options, [&](lab &between, contender &manager) -> expected<std::vector<probe_pair>> {
+		if (auto warmed = runner(options, between, manager).warm_up(); !warmed)
+			return tl::unexpected(warmed.error());
+		std::vector<probe_pair> all;
+		for (unsigned i = 0; i < pairs; ++i) {
+			double rate[2]; // without, with
+			for (const bool probes : {i % 2 == 0, i % 2 != 0}) {
+				auto one = options;
+				one.probes = probes;
+				const auto measured = runner(one, between, manager).rate();
+				if (interrupted())
+					return fail_interrupted();
+				if (!measured)
+					return tl::unexpected(measured.error());
+				rate[probes] = *measured;
+			}
+			all.push_back({.with = rate[1], .without = rate[0]});
+		}
+		return all;
+	});
 }
 
 const char *this_place()

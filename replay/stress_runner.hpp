@@ -29,7 +29,7 @@ struct stress_run {
 	std::uint64_t came_up_client = 0, came_up_server = 0; // subflows beyond the first
 	path_watch::result paths;
 	std::optional<histogram> join_latency; // ns
-	std::string not_captured; // why there is none
+	std::string not_timed; // why there is none
 	std::optional<std::uint64_t> manager_cpu_ns;
 	std::uint64_t machine_cpu_ns = 0, machine_cpu_step_ns = 0; // as finely as it can be told
 	std::optional<std::uint64_t> memory_kib;
@@ -45,7 +45,7 @@ struct stress_run_options {
 	pm_settings settings{};
 	std::vector<std::string> assignments;
 	unsigned repetition = 1;
-	bool probes = true; // false: nothing is counted but the connections, to tell what counting costs
+	bool probes = true; // false: nothing is counted but the connections
 	std::function<void(contender &)> started, loaded; // for tests: before the load, and behind it
 };
 
@@ -55,6 +55,15 @@ struct stress_run_options {
 
 // A run that could not be made is an error; one that was made and does not count says so.
 [[nodiscard]] expected<stress_run> run_stress(const stress_run_options &options);
+
+// Connections per second, with everything counted and with nothing counted but the connections.
+struct probe_pair {
+	double with = 0, without = 0;
+};
+// The plan again and again, in turn with and without, in the same namespaces and beside the same path manager, so that what
+// is different each time that these are made anew is in neither.
+[[nodiscard]] expected<std::vector<probe_pair>> run_with_and_without_probes(const stress_run_options &options,
+									     unsigned pairs);
 
 [[nodiscard]] const char *this_place(); // "vm": the machine of `./run vm`; else "host"
 

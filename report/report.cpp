@@ -131,7 +131,9 @@ std::string cost_of_probes(const json &probes, const std::string &place)
 	if (ratio.is_object()) { // with to without
 		const auto words = [&](const char *of) { return in_words(unit::share, 1 - ratio.at(of).get<double>()); };
 		cost = words("median");
-		spread = fmt::format("{} to {}", words("max"), words("min"));
+		const bool surely = ratio.value("low", json{}).is_number() && ratio.value("high", json{}).is_number();
+		spread = surely ? fmt::format("{} to {} with 95 % confidence", words("high"), words("low"))
+				: fmt::format("{} to {}", words("max"), words("min"));
 	} else {
 		cost = in_words(unit::share, share.is_number() ? share.get<double>()
 					     : without > 0     ? 1 - with / without

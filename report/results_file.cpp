@@ -91,6 +91,8 @@ constexpr field of_probes[] = {
 	{"/backend", type::name, optional},
 	{"/ratio", type::object, optional},
 	{"/ratio/median", type::number},
+	{"/ratio/low", type::number, optional},
+	{"/ratio/high", type::number, optional},
 	{"/ratio/min", type::number},
 	{"/ratio/max", type::number},
 };

@@ -32,7 +32,7 @@ void expect_whole(const json &run)
 	}
 	for (const char *field :
 	     {"policy", "settings", "place", "load", "repetition", "seconds", "excluded", "commands", "missing",
-	      "join_latency_ns", "not_captured", "rate", "cpu_ns_per_connection", "memory_kib", "recovery_ms"})
+	      "join_latency_ns", "not_timed", "rate", "cpu_ns_per_connection", "memory_kib", "recovery_ms"})
 		EXPECT_TRUE(run.contains(field)) << field;
 }
 

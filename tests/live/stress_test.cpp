@@ -77,7 +77,7 @@ TEST_P(stress_run_of, adds_up_at_both_ends)
 	}
 	EXPECT_EQ(one.came_up_client, backend == "none" || backend == "mptcpd-stock" ? 0 : 200 - one.paths.missing);
 	if (one.came_up_client > 0) {
-		ASSERT_TRUE(one.join_latency) << one.not_captured;
+		ASSERT_TRUE(one.join_latency) << one.not_timed;
 		EXPECT_GT(one.join_latency->n(), one.came_up_client / 2);
 		EXPECT_GT(one.join_latency->percentile(0.5), 1000u);
 	}

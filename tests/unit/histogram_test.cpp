@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+#include <cmath>
 #include <cstdint>
+#include <numeric>
+#include <random>
+#include <tuple>
+#include <vector>
 
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
@@ -7,6 +12,7 @@
 #include "replay/histogram.hpp"
 
 using pm::replay::histogram;
+using pm::replay::interval_of_median;
 using pm::replay::summarize;
 
 namespace {
@@ -66,6 +72,40 @@ TEST(summary, is_the_median_between_the_extremes)
 	EXPECT_EQ(summarize({4, 1, 2, 3}).least, 1);
 	EXPECT_EQ(summarize({4, 1, 2, 3}).most, 4);
 	EXPECT_EQ(summarize({}).n, 0u);
+}
+
+// Ranks from the tables of the sign test.
+TEST(summary, tells_where_the_median_surely_is)
+{
+	const std::tuple<std::size_t, double, double> table[] = {
+		{6, 1, 6}, {8, 1, 8}, {9, 2, 8}, {10, 2, 9}, {20, 6, 15}, {40, 14, 27}, {100, 40, 61}, {10'000, 4902, 5099}};
+	for (const auto &[n, low, high] : table) {
+		std::vector<double> values(n);
+		std::iota(values.rbegin(), values.rend(), 1.0);
+		const auto found = interval_of_median(values);
+		ASSERT_TRUE(found) << n;
+		EXPECT_EQ(found->low, low) << n;
+		EXPECT_EQ(found->high, high) << n;
+	}
+	EXPECT_FALSE(interval_of_median({1, 2, 3, 4, 5})) << "even the extremes leave it out once in 16 times";
+	EXPECT_FALSE(interval_of_median({}));
+}
+
+TEST(summary, is_rarely_wrong_about_where_the_median_is)
+{
+	constexpr unsigned trials = 4000;
+	std::mt19937 random{1};
+	std::exponential_distribution<double> skewed;
+	unsigned right = 0;
+	for (unsigned trial = 0; trial < trials; ++trial) {
+		std::vector<double> values(15);
+		for (double &value : values)
+			value = skewed(random);
+		const auto found = interval_of_median(values);
+		right += found->low <= std::log(2) && std::log(2) <= found->high;
+	}
+	EXPECT_GE(right, trials * 95 / 100);
+	EXPECT_LE(right, trials * 98 / 100) << "no wider than need be: 96.5 % for 15";
 }
 
 } // namespace

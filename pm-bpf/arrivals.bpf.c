@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Notes when the packets arrive that tell how long a path manager took: at a client, the first that the server sends behind its
+ * SYN/ACK; at a server, the first SYN with MP_JOIN. A program at an interface's entrance costs a small part of what a packet
+ * socket does, which is handed every packet before its filter says no. Lets everything through.
+ */
+#include <linux/bpf.h> /* first: the helpers need its types */
+#include <linux/errno.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/pkt_cls.h>
+#include <linux/tcp.h>
+#include <stdbool.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+char LICENSE[] SEC("license") = "GPL";
+
+/* Set before loading: the server's port; one in so many client ports, and tokens, is looked at (powers of two). */
+const volatile __u16 pm_port = 0;
+const volatile __u32 pm_port_every = 1, pm_token_every = 1;
+
+/* What came when there was no room. */
+__u64 pm_not_noted = 0;
+
+/* Nanoseconds of CLOCK_MONOTONIC; room is set before loading. */
+struct times {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+};
+struct times pm_confirmed SEC(".maps"); /* by the client's port, times two, plus one for IPv6 */
+struct times pm_joined SEC(".maps"); /* by the server's token */
+
+static __always_inline void note(void *times, __u32 key)
+{
+	__u64 now = bpf_ktime_get_ns();
+	long error;
+
+	if (bpf_map_lookup_elem(times, &key))
+		return;
+	error = bpf_map_update_elem(times, &key, &now, BPF_NOEXIST);
+	if (error && error != -EEXIST) /* which another processor just had */
+		__sync_fetch_and_add(&pm_not_noted, 1);
+}
+
+/* The TCP header; NULL: there is none. */
+static __always_inline struct tcphdr *tcp_in(struct __sk_buff *skb, bool *ipv6)
+{
+	void *end = (void *)(long)skb->data_end;
+	struct ethhdr *ethernet = (void *)(long)skb->data;
+	struct ipv6hdr *ip6 = (void *)(ethernet + 1);
+	struct iphdr *ip = (void *)(ethernet + 1);
+	struct tcphdr *tcp;
+
+	*ipv6 = skb->protocol == bpf_htons(ETH_P_IPV6);
+	if (*ipv6) {
+		if ((void *)(ip6 + 1) > end || ip6->nexthdr != IPPROTO_TCP)
+			return NULL;
+		tcp = (void *)(ip6 + 1);
+	} else {
+		if ((void *)(ip + 1) > end || skb->protocol != bpf_htons(ETH_P_IP) || ip->protocol != IPPROTO_TCP)
+			return NULL;
+		tcp = (void *)ip + 4 * ip->ihl;
+	}
+	return (void *)(tcp + 1) > end ? NULL : tcp;
+}
+
+SEC("tcx/ingress")
+int pm_note_confirmation(struct __sk_buff *skb)
+{
+	bool ipv6;
+	struct tcphdr *tcp = tcp_in(skb, &ipv6);
+
+	if (tcp && !tcp->syn && tcp->source == bpf_htons(pm_port) &&
+	    (bpf_ntohs(tcp->dest) & (pm_port_every - 1)) == 0)
+		note(&pm_confirmed, bpf_ntohs(tcp->dest) << 1 | ipv6);
+	return TC_ACT_OK;
+}
+
+/*
+ * RFC 8684, 3.2: option 30, 12 bytes in a SYN, subtype 1; the server's token is the second word. Linux writes options that have
+ * words in them at whole words, so there they are looked for: following the lengths would have the verifier try them all.
+ */
+SEC("tcx/ingress")
+int pm_note_join(struct __sk_buff *skb)
+{
+	const void *end = (void *)(long)skb->data_end;
+	bool ipv6;
+	struct tcphdr *tcp = tcp_in(skb, &ipv6);
+	__u32 word, token;
+
+	if (!tcp || !tcp->syn || tcp->ack || tcp->dest != bpf_htons(pm_port))
+		return TC_ACT_OK;
+	for (word = 0; word < 8; ++word) {
+		const __u8 *option = (const __u8 *)(tcp + 1) + 4 * word;
+
+		if ((void *)(option + 12) > end)
+			break;
+		if (option[0] != 30 || option[1] != 12 || option[2] >> 4 != 1)
+			continue;
+		token = (__u32)option[4] << 24 | option[5] << 16 | option[6] << 8 | option[7];
+		if ((token & (pm_token_every - 1)) == 0)
+			note(&pm_joined, token);
+		break;
+	}
+	return TC_ACT_OK;
+}
