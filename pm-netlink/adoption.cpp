@@ -91,11 +91,11 @@ pm_event subflow_event(const snapshot_subflow &s)
 	return event;
 }
 
-// Known already, or known to be gone for this connection.
-bool has_heard_of(const pm_connection &c, const peers::announcement &one)
+// Of the addresses in `which` (bits) of a connection.
+bool has(const pm_connection &c, unsigned which, const peers::announcement &one)
 {
 	for (unsigned r = 0; r < PM_MAX_REMOTES; ++r)
-		if (((c.remote_known | c.remote_gone) & bit(r)) && same(c.remote[r], one.address))
+		if ((which & bit(r)) && same(c.remote[r], one.address))
 			return true;
 	return false;
 }
@@ -134,7 +134,7 @@ bool is_listed(const snapshot &listed, const pm_event &event) noexcept
 } // namespace
 
 adoption adopt(const snapshot &listed, const manager &known, peers &announced, bool announcements_missed,
-	       const std::function<void(const pm_event &)> &handle)
+	       const kernels_list &kept, const std::function<void(const pm_event &)> &handle)
 {
 	adoption result;
 	for (const std::uint32_t token : not_listed(listed, known)) { // first: their room may be needed
@@ -163,9 +163,12 @@ adoption adopt(const snapshot &listed, const manager &known, peers &announced, b
 					handle(subflow_event(s));
 		const pm_connection *connection = known.find(token);
 		if (one.is_client()) {
-			const auto &heard = announced.of(one.connection.remote);
+			// The kernel's list is of this very connection: what the peer took back is not in it.
+			const auto exactly = kept(token);
+			const auto &heard = exactly ? *exactly : announced.of(one.connection.remote);
 			for (const peers::announcement &each : heard) {
-				if (has_heard_of(*connection, each))
+				const unsigned ever = connection->remote_known, gone = connection->remote_gone;
+				if (has(*connection, exactly ? ever & ~gone : ever | gone, each))
 					continue;
 				pm_event event = about(PM_ANNOUNCED, token);
 				event.remote = each.address;
@@ -175,7 +178,7 @@ adoption adopt(const snapshot &listed, const manager &known, peers &announced, b
 				handle(event);
 				++result.recovered;
 			}
-			result.unrecovered += announcements_missed && heard.empty();
+			result.unrecovered += announcements_missed && !exactly && heard.empty();
 		}
 		handle(about(PM_RESYNC_END, token));
 	});

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
-// What peers have announced, by peer. The kernel keeps no announcement (ADD_ADDR) that it has told us of, and the peer does
+// What peers have announced, by peer. Most kernels keep no announcement (ADD_ADDR) that they have told us of, and the peer does
 // not repeat it: where one was missed, all there is to go by is what other connections to the same peer have shown. A
 // peer is the address that its connections were opened to; it is taken to be the same host for all of them.
 #pragma once

@@ -18,6 +18,7 @@
 
 #include "pm-netlink/address_source.hpp"
 #include "pm-netlink/adoption.hpp"
+#include "pm-netlink/announced_list.hpp"
 #include "pm-netlink/clock.hpp"
 #include "pm-netlink/commander.hpp"
 #include "pm-netlink/event_source.hpp"
@@ -43,9 +44,10 @@ class netlink_service final : public service {
 public:
 	netlink_service(const policy_info &policy, const pm_settings &values, const manager_settings &settings,
 			say_function say, waiting with, std::unique_ptr<event_channel> events, commander commands,
-			address_source addresses, snapshot_reader reader)
+			address_source addresses, snapshot_reader reader, announced_list announced)
 		: say_(std::move(say)), waiting_(std::move(with)), events_(std::move(events)),
 		  commands_(std::move(commands)), addresses_(std::move(addresses)), reader_(std::move(reader)),
+		  announced_(std::move(announced)),
 		  assignments_(settings.policy), manager_(policy, values, settings.most_connections)
 	{
 	}
@@ -306,6 +308,7 @@ private:
 		const std::uint64_t missed = announcements_missed();
 		const bool lossy = missed > std::exchange(missed_before_, missed); // since the latest one
 		const adoption done = adopt(listed, manager_, peers_, lossy,
+					    [&](std::uint32_t token) { return announced_.of(token); },
 					    [&](const pm_event &event) { pacer_.handle(event, now_ns(), emit_); });
 		for (const pm_event &event : still_news(listed, resync_.end(now_ns())))
 			handle(event);
@@ -372,6 +375,7 @@ private:
 	commander commands_;
 	address_source addresses_;
 	snapshot_reader reader_;
+	announced_list announced_;
 	std::vector<std::string> assignments_; // of which the manager's settings were made
 	manager manager_;
 	pacer pacer_{manager_};
@@ -415,12 +419,15 @@ expected<std::unique_ptr<service>> service::start(const policy_info &policy, con
 	auto reader = snapshot_reader::open();
 	if (!reader)
 		return tl::unexpected(reader.error());
+	auto announced = announced_list::open();
+	if (!announced)
+		return tl::unexpected(announced.error());
 	auto with = waiting::create();
 	if (!with)
 		return tl::unexpected(with.error());
 	auto made = std::make_unique<netlink_service>(policy, *values, settings, std::move(say), std::move(*with),
 						      std::move(events), std::move(*commands), std::move(*addresses),
-						      std::move(*reader));
+						      std::move(*reader), std::move(*announced));
 	if (auto done = made->set_up(); !done)
 		return tl::unexpected(done.error());
 	return made;

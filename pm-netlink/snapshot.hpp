@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
 // What exists, as the kernel lists it: every open MPTCP connection of a network namespace and its subflows, read through
-// inet_diag while other things go on. What peers have announced cannot be read back.
+// inet_diag while other things go on. What peers have announced is not in it: see announced_list.hpp.
 #pragma once
 
 #include <cstddef>

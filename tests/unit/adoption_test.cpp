@@ -62,6 +62,8 @@ struct listing {
 	snapshot all;
 };
 
+const kernels_list keeps_none = [](std::uint32_t) { return std::nullopt; };
+
 struct host {
 	explicit host(unsigned locals = 2, std::string_view policy = "fullmesh", std::size_t most = 100)
 		: managed(**find_policy(policy), make_settings(**find_policy(policy)).value(), most)
@@ -93,7 +95,7 @@ struct host {
 	adoption adopt(const listing &listed, bool announcements_missed = false)
 	{
 		commands.clear();
-		return netlink::adopt(listed.all, managed, peers_known, announcements_missed,
+		return netlink::adopt(listed.all, managed, peers_known, announcements_missed, kept,
 				      [this](const pm_event &event) { handle(event); });
 	}
 	// Commands of a type as {local, remote}, numbers of their addresses.
@@ -112,6 +114,7 @@ struct host {
 
 	manager managed;
 	peers peers_known;
+	kernels_list kept = keeps_none;
 	std::vector<pm_command> commands;
 };
 
@@ -399,6 +402,32 @@ TEST(adoption, learns_nothing_from_subflows_that_say_nothing_of_where_the_peer_l
 	}
 }
 
+// With a kernel that keeps what was announced, exactly that counts, for each connection.
+TEST(adoption, believes_the_kernels_list_of_announcements_more_than_other_connections)
+{
+	host client{1};
+	client.connect(5);
+	client.announce(5, 1, remote4(2));
+	client.handle(removed(5, 1));
+	client.kept = [](std::uint32_t token) -> std::optional<std::vector<peers::announcement>> {
+		if (token == 7)
+			return {{{remote4(3), 0, 2}}};
+		if (token == 9)
+			return {{}};
+		return {{{remote4(2), 0, 1}}}; // taken back, and announced again
+	};
+	client.peers_known.add(remote4(1), {remote4(4), 0, 4});
+	listing listed;
+	listed.connection(5).connection(7).connection(9).connection(11, false);
+	const adoption done = client.adopt(listed, true);
+	EXPECT_EQ(done.recovered, 2u) << "5 and 7";
+	EXPECT_EQ(done.unrecovered, 0u) << "9, too, is known to have heard nothing";
+	EXPECT_EQ(client.told(PM_OPEN_SUBFLOW), (pairs{{1, 2}, {1, 3}}));
+	for (const pm_command &each : client.commands)
+		EXPECT_EQ(each.token, same(each.remote, remote4(2)) ? 5u : 7u);
+	EXPECT_EQ(client.adopt(listed, true).recovered, 0u) << "again";
+}
+
 TEST(adoption, recovers_nothing_that_the_peer_has_removed)
 {
 	host client{1};
@@ -538,7 +567,7 @@ RC_GTEST_PROP(adoption_property, leaves_the_subflows_that_are_listed_and_no_othe
 
 	const snapshot listed = any_snapshot(present);
 	peers announced;
-	(void)adopt(listed, known, announced, *rc::gen::arbitrary<bool>(), handle);
+	(void)adopt(listed, known, announced, *rc::gen::arbitrary<bool>(), keeps_none, handle);
 
 	known.for_each([&](const pm_connection &c) {
 		RC_ASSERT(std::any_of(listed.connections.begin(), listed.connections.end(),

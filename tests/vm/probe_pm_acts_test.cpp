@@ -3,14 +3,13 @@
 // What a path manager in the kernel answers is what happens, what it asks for is done, and what it can read is true.
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 
 #include <linux/mptcp.h>
-#include <netlink/genl/ctrl.h>
-#include <netlink/genl/genl.h>
 
 #include "pm-bpf/attachment.hpp"
 #include "pm-core/address.hpp"
-#include "pm-netlink/libnl.hpp"
+#include "pm-netlink/announced_list.hpp"
 #include "tests/vm/probe_pm.hpp"
 
 namespace {
@@ -22,6 +21,7 @@ using replay::lab;
 constexpr unsigned established = 1; // TCP_ESTABLISHED
 
 using records = std::vector<probe_record>;
+using announcements = std::vector<netlink::peers::announcement>;
 
 // The one from that address that is not the initial subflow; throws unless there is one.
 probe_record joined_from(const records &all, const pm_addr &local, std::uint16_t initial_port)
@@ -288,60 +288,12 @@ TEST_F(probe_opens, and_announces_nothing_that_can_not_be)
 
 class probe_reads : public probed {
 protected:
-	// What the netlink command get-remote-addr says of a connection.
-	expected<records> dump_announced(const netns &where, std::uint32_t token)
+	// What the kernel lists by netlink; nothing: it keeps no list of that connection.
+	static std::optional<announcements> listed_at(const netns &where, std::uint32_t token)
 	{
-		constexpr int get_remote_addr = 12; // MPTCP_PM_CMD_GET_REMOTE_ADDR of kernel-patches/
-		return in_namespace(where, [&]() -> expected<records> {
-			const auto socket = connect_netlink(NETLINK_GENERIC);
-			if (!socket)
-				return tl::unexpected(socket.error());
-			const std::unique_ptr<nl_msg, nl_release<nlmsg_free>> message{nlmsg_alloc()};
-			const int family = genl_ctrl_resolve(socket->get(), MPTCP_PM_NAME);
-			genlmsg_put(message.get(), 0, 0, family, 0, NLM_F_DUMP, get_remote_addr, MPTCP_PM_VER);
-			nla_put_u32(message.get(), MPTCP_PM_ATTR_TOKEN, token);
-			dump found;
-			nl_socket_modify_cb(socket->get(), NL_CB_VALID, NL_CB_CUSTOM, take, &found);
-			nl_socket_modify_cb(socket->get(), NL_CB_FINISH, NL_CB_CUSTOM, end, &found);
-			int error = nl_send_auto(socket->get(), message.get());
-			if (error >= 0)
-				error = nl_recvmsgs_default(socket->get());
-			if (error < 0)
-				return fail_nl("no list of what the peer announced", error);
-			if (found.error < 0)
-				return fail("the kernel has no such list");
-			return found.all;
-		});
-	}
-
-private:
-	struct dump {
-		records all;
-		int error = 0;
-	};
-	static int end(nl_msg *message, void *found)
-	{
-		static_cast<dump *>(found)->error = *static_cast<int *>(nlmsg_data(nlmsg_hdr(message)));
-		return NL_OK;
-	}
-	static int take(nl_msg *message, void *found)
-	{
-		nlattr *all[MPTCP_PM_ATTR_MAX + 1], *of[MPTCP_PM_ADDR_ATTR_MAX + 1];
-		if (genlmsg_parse(nlmsg_hdr(message), 0, all, MPTCP_PM_ATTR_MAX, nullptr) < 0 ||
-		    !all[MPTCP_PM_ATTR_ADDR] ||
-		    nla_parse_nested(of, MPTCP_PM_ADDR_ATTR_MAX, all[MPTCP_PM_ATTR_ADDR], nullptr) < 0)
-			return NL_STOP;
-		probe_record one{};
-		one.what.remote_id = nla_get_u8(of[MPTCP_PM_ADDR_ATTR_ID]);
-		one.what.remote_port = of[MPTCP_PM_ADDR_ATTR_PORT] ? nla_get_u16(of[MPTCP_PM_ADDR_ATTR_PORT]) : 0;
-		if (of[MPTCP_PM_ADDR_ATTR_ADDR6]) {
-			nla_memcpy(one.what.remote.bytes, of[MPTCP_PM_ADDR_ATTR_ADDR6], 16);
-		} else if (of[MPTCP_PM_ADDR_ATTR_ADDR4]) {
-			one.what.remote = ipv4(0, 0, 0, 0);
-			nla_memcpy(one.what.remote.bytes + 12, of[MPTCP_PM_ADDR_ATTR_ADDR4], 4);
-		}
-		static_cast<dump *>(found)->all.push_back(one);
-		return NL_OK;
+		return must(in_namespace(where, [&] {
+			return netlink::announced_list::open().map([&](netlink::announced_list list) { return list.of(token); });
+		}));
 	}
 };
 
@@ -432,45 +384,45 @@ TEST_F(probe_reads, by_netlink_what_the_peer_announced_to_the_userspace_path_man
 		(void)told.expect(PM_ESTABLISHED, server);
 		ASSERT_EQ(announce(server, 7, server1), 0);
 		if (manager == std::string("kernel")) {
-			EXPECT_FALSE(dump_announced(lab.client, client)) << "that keeps none";
+			EXPECT_FALSE(listed_at(lab.client, client)) << "that keeps none";
 			continue;
 		}
-		EXPECT_TRUE(await(10, [&] { return must(dump_announced(lab.client, client)).size() == 1; }));
-		const records listed = must(dump_announced(lab.client, client));
+		EXPECT_TRUE(await(10, [&] { return listed_at(lab.client, client).value().size() == 1; }));
+		const announcements listed = listed_at(lab.client, client).value();
 		ASSERT_EQ(listed.size(), 1u);
-		EXPECT_EQ(listed[0].what.remote_id, 7);
-		EXPECT_TRUE(same(listed[0].what.remote, server1));
+		EXPECT_EQ(listed[0].id, 7);
+		EXPECT_TRUE(same(listed[0].address, server1));
 		ASSERT_EQ(withdraw(server, 7), 0);
-		EXPECT_TRUE(await(10, [&] { return must(dump_announced(lab.client, client)).empty(); }));
+		EXPECT_TRUE(await(10, [&] { return listed_at(lab.client, client).value().empty(); }));
 	}
 }
 
 TEST_F(probe_reads, by_netlink_what_the_peer_announced)
 {
 	const pair c = open();
-	EXPECT_TRUE(must(dump_announced(lab.client, c.client)).empty());
+	EXPECT_TRUE(listed_at(lab.client, c.client).value().empty());
 	const pm_addr v6 = lab::server_address(1, true);
 	ASSERT_EQ(announce(c.server, 200, server0), 0);
 	ASSERT_EQ(announce(c.server, 7, server1, 444), 0);
 	ASSERT_EQ(announce(c.server, 9, v6), 0);
 	EXPECT_TRUE(await(10, [&] { return told.count(PM_ANNOUNCED, c.client) >= 3; }));
-	records listed = must(dump_announced(lab.client, c.client));
+	announcements listed = listed_at(lab.client, c.client).value();
 	ASSERT_EQ(listed.size(), 3u);
-	EXPECT_EQ(listed[0].what.remote_id, 7);
-	EXPECT_TRUE(same(listed[0].what.remote, server1));
-	EXPECT_EQ(listed[0].what.remote_port, 444);
-	EXPECT_EQ(listed[1].what.remote_id, 9);
-	EXPECT_TRUE(same(listed[1].what.remote, v6));
-	EXPECT_EQ(listed[1].what.remote_port, 0);
-	EXPECT_EQ(listed[2].what.remote_id, 200);
-	EXPECT_TRUE(same(listed[2].what.remote, server0));
+	EXPECT_EQ(listed[0].id, 7);
+	EXPECT_TRUE(same(listed[0].address, server1));
+	EXPECT_EQ(listed[0].port, 444);
+	EXPECT_EQ(listed[1].id, 9);
+	EXPECT_TRUE(same(listed[1].address, v6));
+	EXPECT_EQ(listed[1].port, 0);
+	EXPECT_EQ(listed[2].id, 200);
+	EXPECT_TRUE(same(listed[2].address, server0));
 	ASSERT_EQ(withdraw(c.server, 9), 0);
 	(void)told.expect(PM_REMOVED, c.client);
-	listed = must(dump_announced(lab.client, c.client));
+	listed = listed_at(lab.client, c.client).value();
 	ASSERT_EQ(listed.size(), 2u);
-	EXPECT_EQ(listed[1].what.remote_id, 200);
-	EXPECT_TRUE(must(dump_announced(lab.server, c.server)).empty()) << "what it announced itself is not the peer's";
-	EXPECT_FALSE(dump_announced(lab.server, c.client)) << "a connection of another namespace";
+	EXPECT_EQ(listed[1].id, 200);
+	EXPECT_TRUE(listed_at(lab.server, c.server).value().empty()) << "what it announced itself is not the peer's";
+	EXPECT_FALSE(listed_at(lab.server, c.client)) << "a connection of another namespace";
 }
 
 } // namespace
