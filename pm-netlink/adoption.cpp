@@ -162,13 +162,16 @@ adoption adopt(const snapshot &listed, const manager &known, peers &announced, b
 				if (s.opening == opening)
 					handle(subflow_event(s));
 		const pm_connection *connection = known.find(token);
+		pm_event end = about(PM_RESYNC_END, token);
 		if (one.is_client()) {
 			// The kernel's list is of this very connection: what the peer took back is not in it.
 			const auto exactly = kept(token);
 			const auto &heard = exactly ? *exactly : announced.of(one.connection.remote);
+			end.flags = exactly ? PM_LISTED_ALL : 0;
 			for (const peers::announcement &each : heard) {
 				const unsigned ever = connection->remote_known, gone = connection->remote_gone;
-				if (has(*connection, exactly ? ever & ~gone : ever | gone, each))
+				const bool usable = has(*connection, ever & ~gone, each);
+				if (!exactly && (usable || has(*connection, gone, each)))
 					continue;
 				pm_event event = about(PM_ANNOUNCED, token);
 				event.remote = each.address;
@@ -176,11 +179,11 @@ adoption adopt(const snapshot &listed, const manager &known, peers &announced, b
 				event.remote_id = each.id;
 				event.has_remote = 1;
 				handle(event);
-				++result.recovered;
+				result.recovered += !usable;
 			}
 			result.unrecovered += announcements_missed && !exactly && heard.empty();
 		}
-		handle(about(PM_RESYNC_END, token));
+		handle(end);
 	});
 	return result;
 }

@@ -426,6 +426,9 @@ TEST(adoption, believes_the_kernels_list_of_announcements_more_than_other_connec
 	for (const pm_command &each : client.commands)
 		EXPECT_EQ(each.token, same(each.remote, remote4(2)) ? 5u : 7u);
 	EXPECT_EQ(client.adopt(listed, true).recovered, 0u) << "again";
+	client.kept = [](std::uint32_t) -> std::optional<std::vector<peers::announcement>> { return {{}}; };
+	client.adopt(listed);
+	EXPECT_TRUE(client.managed.find(7)->remote_gone & bit(1)) << "what the peer took back when nobody heard it";
 }
 
 TEST(adoption, recovers_nothing_that_the_peer_has_removed)
