@@ -34,7 +34,9 @@ constexpr auto address_lengths = [] {
 	return lengths;
 }();
 
-std::optional<peers::announcement> announcement_in(bytes message, std::uint16_t family)
+} // namespace
+
+std::optional<peers::announcement> decode_announcement(bytes message, std::uint16_t family) noexcept
 {
 	const auto opened = wire::open_generic(message, family);
 	wire::attribute_table<answer_lengths.size()> answer;
@@ -52,8 +54,6 @@ std::optional<peers::announcement> announcement_in(bytes message, std::uint16_t 
 	std::memcpy(found.address.bytes + (four ? 12 : 0), from.data(), from.size());
 	return found;
 }
-
-} // namespace
 
 expected<announced_list> announced_list::open()
 {
@@ -111,7 +111,7 @@ std::optional<std::vector<peers::announcement>> announced_list::of(std::uint32_t
 				kept_ = code != -EOPNOTSUPP;
 				return code == 0 ? std::optional{std::move(found)} : std::nullopt;
 			}
-			if (const auto one = announcement_in(message, family_))
+			if (const auto one = decode_announcement(message, family_))
 				found.push_back(*one);
 		}
 	}

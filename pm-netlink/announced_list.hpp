@@ -8,11 +8,15 @@
 #include <optional>
 #include <vector>
 
+#include "pm-netlink/codec.hpp"
 #include "pm-netlink/error.hpp"
 #include "pm-netlink/libnl.hpp"
 #include "pm-netlink/peers.hpp"
 
 namespace pm::netlink {
+
+// One entry of the kernel's answer: a whole message. Nothing: it is none.
+[[nodiscard]] std::optional<peers::announcement> decode_announcement(bytes message, std::uint16_t family) noexcept;
 
 class announced_list {
 public:
