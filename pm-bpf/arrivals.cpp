@@ -97,7 +97,6 @@ void arrivals::detach(const std::string &interface) noexcept
 {
 	const quiet_libbpf quiet;
 	bpf_tc_hook hook = entrance_of(interface);
-	links_.clear();
 	hook.attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS); // all of it
 	(void)bpf_tc_hook_destroy(&hook);
 }

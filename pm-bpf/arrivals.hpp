@@ -28,11 +28,11 @@ public:
 	// Needs CAP_BPF and CAP_NET_ADMIN, or root.
 	[[nodiscard]] static expected<arrivals> load(const sample &what);
 
-	// From now on, at the entrance of an interface of the calling thread's network namespace; until detach(), to be called
-	// there before this goes, or until the interface is gone.
+	// From now on, at the entrance of an interface of the calling thread's network namespace, as long as this lives. Older
+	// kernels also want detach(), there, or the interface gone.
 	[[nodiscard]] expected<void> attach_client(const std::string &interface);
 	[[nodiscard]] expected<void> attach_server(const std::string &interface);
-	void detach(const std::string &interface) noexcept;
+	static void detach(const std::string &interface) noexcept;
 
 	// CLOCK_MONOTONIC, nanoseconds. Nothing: it was not looked at, or did not come.
 	[[nodiscard]] std::optional<std::uint64_t> confirmed(std::uint16_t client_port, bool ipv6) const noexcept;

@@ -10,7 +10,6 @@
 #include <linux/bpf.h> /* first: the helpers need its types */
 #include <linux/netlink.h>
 
-#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 

@@ -23,7 +23,7 @@ public:
 	// In the calling thread's network namespace. Needs CAP_NET_ADMIN there.
 	[[nodiscard]] static expected<announced_list> open();
 
-	// The kernel answers at once, in a few microseconds. Nothing: it keeps no such list, or not of this connection, or the
+	// The kernel answers at once. Nothing: it keeps no such list, or not of this connection, or the
 	// connection is gone.
 	[[nodiscard]] std::optional<std::vector<peers::announcement>> of(std::uint32_t token);
 

@@ -25,14 +25,15 @@ std::uint32_t one_in(std::uint64_t all, std::uint64_t most)
 
 expected<join_times> join_times::start(const lab &between, unsigned paths, std::uint64_t connections, std::uint64_t most)
 {
+	const std::uint64_t room = 2 * connections + 1024; // also for those that were made just before
 	const std::uint32_t every = one_in(std::max<std::uint64_t>(connections, 1), most),
-			    token_every = one_in(2 * connections + 1024, most_joins_noted),
+			    token_every = one_in(room, most_joins_noted),
 			    port_every = std::max<std::uint32_t>(every / token_every, 1);
 	auto arrivals = bpf::arrivals::load({.server_port = load_port,
 					     .port_every = port_every,
 					     .token_every = token_every,
 					     .confirmations = places / port_every,
-					     .joins = most_joins_noted});
+					     .joins = static_cast<std::uint32_t>(room / token_every)});
 	if (!arrivals)
 		return tl::unexpected(arrivals.error());
 	join_times made(std::move(*arrivals));
@@ -58,7 +59,7 @@ join_times::~join_times()
 {
 	for (const entrance &each : attached_)
 		(void)in_namespace(*each.where, [&]() -> expected<void> {
-			arrivals_.detach(each.link);
+			bpf::arrivals::detach(each.link);
 			return {};
 		});
 }

@@ -79,14 +79,15 @@ public:
 		return std::move(run_);
 	}
 
-	// How many connections a second are made, of those that warmed it up before. Nothing is counted up, so the path
-	// manager may go on.
+	// Connections per second, where warm_up() has been before. The accounts are not closed, so the path manager may go on.
 	expected<double> rate()
 	{
 		if (auto opened = open_probes(); !opened)
 			return tl::unexpected(opened.error());
 		if (auto begun = begin(); !begun)
 			return tl::unexpected(begun.error());
+		if (!run_.not_timed.empty())
+			return fail(run_.not_timed); // less would be counted than usual
 		if (auto loaded = make_load(); !loaded)
 			return tl::unexpected(loaded.error());
 		usleep(1000 * quiet_ms);
@@ -418,21 +419,24 @@ expected<std::vector<probe_pair>> run_with_and_without_probes(const stress_run_o
 		if (auto warmed = runner(options, between, manager).warm_up(); !warmed)
 			return tl::unexpected(warmed.error());
 		std::vector<probe_pair> all;
+		error why;
 		for (unsigned i = 0; i < pairs; ++i) {
-			double rate[2]; // without, with
+			std::optional<double> rate[2]; // without, with
 			for (const bool probes : {i % 2 == 0, i % 2 != 0}) {
 				auto one = options;
 				one.probes = probes;
 				const auto measured = runner(one, between, manager).rate();
 				if (interrupted())
 					return fail_interrupted();
-				if (!measured)
-					return tl::unexpected(measured.error());
-				rate[probes] = *measured;
+				if (measured)
+					rate[probes] = *measured;
+				else
+					why = measured.error();
 			}
-			all.push_back({.with = rate[1], .without = rate[0]});
+			if (rate[0] && rate[1])
+				all.push_back({.with = *rate[1], .without = *rate[0]});
 		}
-		return all;
+		return all.empty() ? tl::unexpected(why) : expected<std::vector<probe_pair>>{std::move(all)};
 	});
 }
 

@@ -61,7 +61,8 @@ struct probe_pair {
 	double with = 0, without = 0;
 };
 // The plan again and again, in turn with and without, in the same namespaces and beside the same path manager, so that what
-// is different each time that these are made anew is in neither.
+// is different each time that these are made anew is in neither. A pair of which one could not be measured is left out; without
+// any it fails.
 [[nodiscard]] expected<std::vector<probe_pair>> run_with_and_without_probes(const stress_run_options &options,
 									     unsigned pairs);
 

@@ -198,7 +198,7 @@ std::string time_sentence(const results &all, const std::vector<point> &points)
 {
 	const std::string times = calm_by_place(all, points, "join_p50", "join_p99");
 	if (times.empty())
-		return "How long the second path takes was not measured: no run has captured it.";
+		return "How long the second path takes was not measured: no run has timed it.";
 	return fmt::format("The second path began after, in the median (and the 99th percentile), {}.", times);
 }
 

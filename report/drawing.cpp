@@ -182,7 +182,7 @@ std::vector<curve> percentile_curves(const selection &of)
 table percentile_table(const std::string &caption, const selection &of)
 {
 	table all{.caption = caption,
-		  .head = {"backend", "p50", "p90", "p99", "p99.9", "latest", "connections with their paths", "captured",
+		  .head = {"backend", "p50", "p90", "p99", "p99.9", "latest", "connections with their paths", "timed",
 			   "runs"},
 		  .rows = {}};
 	for (const std::string &backend : backends_of(of)) {

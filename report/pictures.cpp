@@ -116,7 +116,7 @@ section latency_distribution(const std::vector<point> &points)
 {
 	section all{.id = "latency", .title = "Time to the second path"};
 	all.paragraphs = {
-		"From the packet by which the server confirms a connection to the SYN of its second path, as captured "
+		"From the packet by which the server confirms a connection to the SYN of its second path, as timed "
 		"on "
 		"the links. A curve rises to the time within which the share below it of all connections had begun "
 		"their second path, and ends at the share that had their paths when they were closed: for the others "
@@ -151,7 +151,7 @@ section latency_distribution(const std::vector<point> &points)
 			add_line(all.command, command_for(chosen));
 		}
 	}
-	add_nothing(all, "latency", no_runs_of("steady", "whose second paths were captured"));
+	add_nothing(all, "latency", no_runs_of("steady", "whose second paths were timed"));
 	return all;
 }
 

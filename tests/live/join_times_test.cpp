@@ -14,7 +14,6 @@
 #include <optional>
 #include <pcap/pcap.h>
 #include <stdexcept>
-#include <unistd.h>
 
 #include "pm-core/address.hpp"
 #include "replay/lab.hpp"
@@ -135,8 +134,6 @@ private:
 
 TEST(join_times, are_those_of_a_capture)
 {
-	if (geteuid() != 0)
-		GTEST_SKIP() << "needs root";
 	const lab between = test::must(lab::create({.paths = 2}));
 	captures captured(between);
 	const auto times = test::must(join_times::start(between, 2, connections));
@@ -154,8 +151,6 @@ TEST(join_times, are_those_of_a_capture)
 
 TEST(join_times, of_a_sample_are_of_about_as_many_as_asked_for_and_leave_nothing_behind)
 {
-	if (geteuid() != 0)
-		GTEST_SKIP() << "needs root";
 	const lab between = test::must(lab::create({.paths = 2}));
 	for (const bool again : {false, true}) {
 		const auto times = test::must(join_times::start(between, 2, connections, 100));
