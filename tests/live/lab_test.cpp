@@ -5,6 +5,7 @@
 #include "replay/load.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -17,6 +18,7 @@
 #include <set>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "pm-core/address.hpp"
@@ -255,6 +257,29 @@ TEST(load, makes_thousands_that_come_and_go_at_once)
 	const auto report = run_load(*l, {.connections = 5000, .rate = 1e6, .hold_ms = 0, .patience_ms = 30000});
 	ASSERT_TRUE(report) << report.error().text;
 	expect_complete(*report, 5000);
+}
+
+// A child has a copy of every socket until it executes its program: what this process closes meanwhile is still open.
+TEST(load, is_not_confused_by_children_that_are_being_started)
+{
+	const auto l = lab::create({});
+	ASSERT_TRUE(l) << l.error().text;
+	std::atomic<bool> enough = false;
+	const auto starting = std::async(std::launch::async, [&] {
+		while (!enough) {
+			const pid_t child = ::fork();
+			if (child == 0) {
+				::usleep(100'000);
+				::_exit(0);
+			}
+			::usleep(20'000);
+			::waitpid(child, nullptr, 0);
+		}
+	});
+	const auto report = run_load(*l, {.connections = 1000, .rate = 1000, .hold_ms = 10, .patience_ms = 3000});
+	enough = true;
+	ASSERT_TRUE(report) << report.error().text;
+	expect_complete(*report, 1000);
 }
 
 TEST(load, goes_through_two_laboratories_at_once)
