@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Notes when the packets arrive that tell how long a path manager took: at a client, the first that the server sends behind its
- * SYN/ACK; at a server, the first SYN with MP_JOIN. A program at an interface's entrance costs less than half of what a
+ * SYN/ACK of a connection; at a server, the first SYN with MP_JOIN. A program at an interface's entrance costs less than half of what a
  * packet socket does (with links, from Linux 6.6 on; else as much), which is handed every packet before its filter says no.
  * Lets everything through.
  */
@@ -27,27 +27,26 @@ const volatile __u32 pm_port_every = 1, pm_token_every = 1;
 /* What came when there was no room. */
 __u64 pm_not_noted = 0;
 
-/* Nanoseconds of CLOCK_MONOTONIC; room is set before loading. */
-struct times {
+/* Of the last connection that had the port. */
+struct confirmation {
+	__u64 time; /* nanoseconds of CLOCK_MONOTONIC; 0: not yet */
+	__u32 isn; /* the server's: a SYN/ACK that came again is none of a new connection */
+};
+
+/* Room is set before loading. */
+struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u64);
-};
-struct times pm_confirmed SEC(".maps"); /* by the client's port, times two, plus one for IPv6 */
-struct times pm_joined SEC(".maps"); /* by the server's token */
+	__type(key, __u32); /* the client's port, times two, plus one for IPv6 */
+	__type(value, struct confirmation);
+} pm_confirmed SEC(".maps");
 
-static __always_inline void note(void *times, __u32 key)
-{
-	__u64 now = bpf_ktime_get_ns();
-	long error;
-
-	if (bpf_map_lookup_elem(times, &key))
-		return;
-	error = bpf_map_update_elem(times, &key, &now, BPF_NOEXIST);
-	if (error && error != -EEXIST) /* which another processor just had */
-		__sync_fetch_and_add(&pm_not_noted, 1);
-}
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, __u32); /* the server's token */
+	__type(value, __u64); /* nanoseconds of CLOCK_MONOTONIC */
+} pm_joined SEC(".maps");
 
 /* The TCP header; NULL: there is none. */
 static __always_inline struct tcphdr *tcp_in(struct __sk_buff *skb, bool *ipv6)
@@ -71,43 +70,74 @@ static __always_inline struct tcphdr *tcp_in(struct __sk_buff *skb, bool *ipv6)
 	return (void *)(tcp + 1) > end ? NULL : tcp;
 }
 
+/*
+ * The MPTCP option of a SYN that has 12 bytes and this subtype (RFC 8684, 3.1 and 3.2); NULL: it has none. Linux writes options that
+ * have words in them at whole words, so there they are looked for: following the lengths would have the verifier try them all.
+ */
+static __always_inline const __u8 *mptcp_option(const struct tcphdr *tcp, const void *end, __u8 subtype)
+{
+	const __u8 *option = (const __u8 *)(tcp + 1);
+	__u32 word;
+
+	for (word = 0; word < 8; ++word, option += 4) {
+		if ((void *)(option + 12) > end)
+			break;
+		if (option[0] == 30 && option[1] == 12 && option[2] >> 4 == subtype)
+			return option;
+	}
+	return NULL;
+}
+
 SEC("tcx/ingress")
 int pm_note_confirmation(struct __sk_buff *skb)
 {
+	const void *end = (void *)(long)skb->data_end;
+	struct confirmation *known, fresh = {};
+	struct tcphdr *tcp;
+	__u32 key;
 	bool ipv6;
-	struct tcphdr *tcp = tcp_in(skb, &ipv6);
 
-	if (tcp && !tcp->syn && tcp->source == bpf_htons(pm_port) &&
-	    (bpf_ntohs(tcp->dest) & (pm_port_every - 1)) == 0)
-		note(&pm_confirmed, bpf_ntohs(tcp->dest) << 1 | ipv6);
+	tcp = tcp_in(skb, &ipv6);
+	if (!tcp || tcp->source != bpf_htons(pm_port) || bpf_ntohs(tcp->dest) & (pm_port_every - 1))
+		return TC_ACT_OK;
+	key = bpf_ntohs(tcp->dest) << 1 | ipv6;
+	known = bpf_map_lookup_elem(&pm_confirmed, &key);
+	if (!tcp->syn) {
+		if (known && !known->time)
+			known->time = bpf_ktime_get_ns();
+		return TC_ACT_OK;
+	}
+	fresh.isn = tcp->seq;
+	if ((known && known->isn == fresh.isn) || !mptcp_option(tcp, end, 0))
+		return TC_ACT_OK;
+	if (bpf_map_update_elem(&pm_confirmed, &key, &fresh, BPF_ANY))
+		__sync_fetch_and_add(&pm_not_noted, 1);
 	return TC_ACT_OK;
 }
 
-/*
- * RFC 8684, 3.2: option 30, 12 bytes in a SYN, subtype 1; the server's token is the second word. Linux writes options that have
- * words in them at whole words, so there they are looked for: following the lengths would have the verifier try them all.
- */
 SEC("tcx/ingress")
 int pm_note_join(struct __sk_buff *skb)
 {
 	const void *end = (void *)(long)skb->data_end;
+	const __u8 *option;
+	struct tcphdr *tcp;
+	__u32 token;
+	__u64 now;
+	long error;
 	bool ipv6;
-	struct tcphdr *tcp = tcp_in(skb, &ipv6);
-	__u32 word, token;
 
+	tcp = tcp_in(skb, &ipv6);
 	if (!tcp || !tcp->syn || tcp->ack || tcp->dest != bpf_htons(pm_port))
 		return TC_ACT_OK;
-	for (word = 0; word < 8; ++word) {
-		const __u8 *option = (const __u8 *)(tcp + 1) + 4 * word;
-
-		if ((void *)(option + 12) > end)
-			break;
-		if (option[0] != 30 || option[1] != 12 || option[2] >> 4 != 1)
-			continue;
-		token = (__u32)option[4] << 24 | option[5] << 16 | option[6] << 8 | option[7];
-		if ((token & (pm_token_every - 1)) == 0)
-			note(&pm_joined, token);
-		break;
-	}
+	option = mptcp_option(tcp, end, 1);
+	if (!option)
+		return TC_ACT_OK;
+	token = (__u32)option[4] << 24 | option[5] << 16 | option[6] << 8 | option[7];
+	if (token & (pm_token_every - 1))
+		return TC_ACT_OK;
+	now = bpf_ktime_get_ns();
+	error = bpf_map_update_elem(&pm_joined, &token, &now, BPF_NOEXIST);
+	if (error && error != -EEXIST) /* there was one before */
+		__sync_fetch_and_add(&pm_not_noted, 1);
 	return TC_ACT_OK;
 }

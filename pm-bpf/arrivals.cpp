@@ -15,6 +15,12 @@ namespace pm::bpf {
 
 namespace {
 
+// As arrivals.bpf.c has it.
+struct confirmation {
+	std::uint64_t time;
+	std::uint32_t isn;
+};
+
 // The place before everything else that comes in, which is made for one program and goes with it.
 bpf_tc_hook entrance_of(const std::string &interface)
 {
@@ -37,14 +43,6 @@ expected<void> attach_to_qdisc(const std::string &interface, const bpf_program *
 		error = bpf_tc_attach(&hook, &options);
 	errno = -error;
 	return error == 0 ? expected<void>{} : fail_errno(fmt::format("cannot note what arrives at {}", interface));
-}
-
-std::optional<std::uint64_t> look_up(const bpf_map *times, std::uint32_t key) noexcept
-{
-	std::uint64_t time = 0;
-	if (bpf_map__lookup_elem(times, &key, sizeof key, &time, sizeof time, 0) != 0)
-		return std::nullopt;
-	return time;
 }
 
 } // namespace
@@ -103,12 +101,20 @@ void arrivals::detach(const std::string &interface) noexcept
 
 std::optional<std::uint64_t> arrivals::confirmed(std::uint16_t client_port, bool ipv6) const noexcept
 {
-	return look_up(skeleton_->maps.pm_confirmed, std::uint32_t{client_port} << 1 | ipv6);
+	const std::uint32_t key = std::uint32_t{client_port} << 1 | ipv6;
+	confirmation found{};
+	if (bpf_map__lookup_elem(skeleton_->maps.pm_confirmed, &key, sizeof key, &found, sizeof found, 0) != 0 ||
+	    found.time == 0)
+		return std::nullopt;
+	return found.time;
 }
 
 std::optional<std::uint64_t> arrivals::joined(std::uint32_t server_token) const noexcept
 {
-	return look_up(skeleton_->maps.pm_joined, server_token);
+	std::uint64_t time = 0;
+	if (bpf_map__lookup_elem(skeleton_->maps.pm_joined, &server_token, sizeof server_token, &time, sizeof time, 0) != 0)
+		return std::nullopt;
+	return time;
 }
 
 std::uint64_t arrivals::not_noted() const noexcept

@@ -34,7 +34,7 @@ public:
 	[[nodiscard]] expected<void> attach_server(const std::string &interface);
 	static void detach(const std::string &interface) noexcept;
 
-	// CLOCK_MONOTONIC, nanoseconds. Nothing: it was not looked at, or did not come.
+	// CLOCK_MONOTONIC, nanoseconds; of the last connection that had the port. Nothing: it was not looked at, or did not come.
 	[[nodiscard]] std::optional<std::uint64_t> confirmed(std::uint16_t client_port, bool ipv6) const noexcept;
 	[[nodiscard]] std::optional<std::uint64_t> joined(std::uint32_t server_token) const noexcept;
 	[[nodiscard]] std::uint64_t not_noted() const noexcept; // for want of room

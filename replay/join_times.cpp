@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <unordered_map>
 
 #include <fmt/format.h>
 
@@ -26,7 +25,8 @@ std::uint32_t one_in(std::uint64_t all, std::uint64_t most)
 expected<join_times> join_times::start(const lab &between, unsigned paths, std::uint64_t connections, std::uint64_t most)
 {
 	const std::uint64_t room = 2 * connections + 1024; // also for those that were made just before
-	const std::uint32_t every = one_in(std::max<std::uint64_t>(connections, 1), most),
+	const std::uint64_t told = std::clamp<std::uint64_t>(connections, 1, last_client_port - first_client_port + 1);
+	const std::uint32_t every = one_in(told, most), // of each port the last connection is told
 			    token_every = one_in(room, most_joins_noted),
 			    port_every = std::max<std::uint32_t>(every / token_every, 1);
 	auto arrivals = bpf::arrivals::load({.server_port = load_port,
@@ -70,19 +70,11 @@ expected<std::vector<double>> join_times::delays(const std::vector<made_connecti
 		return fail(fmt::format("of {} packets it was not noted when they arrived, for want of room: the figures "
 					"would be wrong",
 					lost));
-	const auto place_of = [](const made_connection &c) {
-		return std::uint32_t{c.local_port} << 1 | !is_ipv4(c.local);
-	};
-	std::unordered_map<std::uint32_t, unsigned> used;
-	for (const made_connection &c : connections)
-		++used[place_of(c)];
 	std::vector<double> result;
 	for (const made_connection &c : connections) {
-		if (used[place_of(c)] > 1)
-			continue;
 		const auto confirmed = arrivals_.confirmed(c.local_port, !is_ipv4(c.local));
 		const auto joined = confirmed ? arrivals_.joined(c.server_token) : std::nullopt;
-		if (joined && *joined > *confirmed)
+		if (joined && *joined > *confirmed) // else a later connection had the port
 			result.push_back(static_cast<double>(*joined - *confirmed));
 	}
 	return result;

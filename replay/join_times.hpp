@@ -21,8 +21,8 @@ public:
 	[[nodiscard]] static expected<join_times> start(const lab &between, unsigned paths, std::uint64_t connections,
 							std::uint64_t most = UINT64_MAX);
 
-	// So far, in nanoseconds, for each connection that had a join; those without one are left out, and those that had the
-	// same port one after the other.
+	// So far, in nanoseconds, for each connection that had a join; those without one are left out, and all but the last of
+	// those that had the same port one after the other.
 	[[nodiscard]] expected<std::vector<double>> delays(const std::vector<made_connection> &connections) const;
 
 	join_times(join_times &&) noexcept = default;

@@ -15,6 +15,8 @@
 #include <pcap/pcap.h>
 #include <stdexcept>
 
+#include <fmt/format.h>
+
 #include "pm-core/address.hpp"
 #include "replay/lab.hpp"
 #include "tests/support/daemon.hpp"
@@ -147,6 +149,22 @@ TEST(join_times, are_those_of_a_capture)
 		difference.push_back(std::abs(seen[i] - told[i]) / seen[i]);
 	std::nth_element(difference.begin(), difference.begin() + connections / 2, difference.end());
 	EXPECT_LT(difference[connections / 2], 0.3) << "in the median";
+}
+
+TEST(join_times, are_of_the_last_connection_of_each_port)
+{
+	constexpr std::size_t ports = 500, rate = 400;
+	const lab between = test::must(lab::create({.paths = 2}));
+	test::must(between.client.set_sysctl("net.ipv4.ip_local_port_range", fmt::format("2000 {}", 2000 + ports - 1)));
+	const auto times = test::must(join_times::start(between, 2, 3 * ports));
+	const auto load = test::must(run_load(
+		between, {.connections = 3 * ports, .rate = rate, .ipv6 = false, .hold_ms = 50}));
+	ASSERT_EQ(load.made, 3 * ports) << load.first_failure;
+	const auto told = test::must(times.delays(load.connections));
+	EXPECT_GE(told.size(), ports / 2); // TCP first chooses every other
+	EXPECT_LE(told.size(), ports);
+	// Taken for another's, one would be about as long as it takes until the ports come round again, a second and more.
+	EXPECT_LT(*std::max_element(told.begin(), told.end()), 5e8);
 }
 
 TEST(join_times, of_a_sample_are_of_about_as_many_as_asked_for_and_leave_nothing_behind)
