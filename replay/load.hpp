@@ -58,8 +58,8 @@ struct load_report {
 //
 // Returns when both sides have closed every socket and the kernel is done with them, or has had `patience_ms` for it.
 // By then their events are out: CLOSED comes with close() itself, but an ANNOUNCED of a connection that closed at once
-// may come after its CLOSED. The whole takes no longer than the connections at their rate, or at 1,000/s if that is
-// slower, and twice the patience beyond the hold.
+// may come after its CLOSED. The whole takes no longer than the connections at their rate, or at 100/s if that is slower,
+// and twice the patience beyond the hold.
 //
 // Every open connection takes two of the process's file descriptors; raises the soft limit (RLIMIT_NOFILE) as far as
 // allowed and leaves it there.

@@ -41,7 +41,7 @@ expected<void> client_side::run(std::size_t most_open)
 	epoll_ = std::move(*epoll);
 	most_open_ = most_open;
 	start_ = clock::now();
-	const auto slowest = std::max<clock::duration>(schedule_.length(), std::chrono::milliseconds(slots_.size()));
+	const auto slowest = std::max<clock::duration>(schedule_.length(), slots_.size() * std::chrono::milliseconds(10));
 	const auto end = start_ + slowest + hold_ + patience_;
 	if (options_.watch)
 		options_.watch->begin(slots_.size(), start_);
