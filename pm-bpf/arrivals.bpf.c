@@ -18,27 +18,23 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "pm-bpf/arrivals.h"
+
 char LICENSE[] SEC("license") = "GPL";
 
 /* Set before loading: the server's port; one in so many client ports, and tokens, is looked at (powers of two). */
 const volatile __u16 pm_port = 0;
 const volatile __u32 pm_port_every = 1, pm_token_every = 1;
 
-/* What came when there was no room. */
+/* Joins that came when there was no room. */
 __u64 pm_not_noted = 0;
-
-/* Of the last connection that had the port. */
-struct confirmation {
-	__u64 time; /* nanoseconds of CLOCK_MONOTONIC; 0: not yet */
-	__u32 isn; /* the server's: a SYN/ACK that came again is none of a new connection */
-};
 
 /* Room is set before loading. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
-	__type(key, __u32); /* the client's port, times two, plus one for IPv6 */
-	__type(value, struct confirmation);
+	__type(key, __u32);
+	__type(value, struct pm_confirmation);
 } pm_confirmed SEC(".maps");
 
 struct {
@@ -71,8 +67,9 @@ static __always_inline struct tcphdr *tcp_in(struct __sk_buff *skb, bool *ipv6)
 }
 
 /*
- * The MPTCP option of a SYN that has 12 bytes and this subtype (RFC 8684, 3.1 and 3.2); NULL: it has none. Linux writes options that
- * have words in them at whole words, so there they are looked for: following the lengths would have the verifier try them all.
+ * In a SYN or SYN/ACK, the MPTCP option of 12 bytes that has this subtype (RFC 8684, 3.1 and 3.2); NULL: there is none. Linux
+ * writes options that have words in them at whole words, so there they are looked for: following the lengths would have the
+ * verifier try them all.
  */
 static __always_inline const __u8 *mptcp_option(const struct tcphdr *tcp, const void *end, __u8 subtype)
 {
@@ -92,26 +89,25 @@ SEC("tcx/ingress")
 int pm_note_confirmation(struct __sk_buff *skb)
 {
 	const void *end = (void *)(long)skb->data_end;
-	struct confirmation *known, fresh = {};
+	struct pm_confirmation *last;
 	struct tcphdr *tcp;
-	__u32 key;
+	__u32 place;
 	bool ipv6;
 
 	tcp = tcp_in(skb, &ipv6);
 	if (!tcp || tcp->source != bpf_htons(pm_port) || bpf_ntohs(tcp->dest) & (pm_port_every - 1))
 		return TC_ACT_OK;
-	key = bpf_ntohs(tcp->dest) << 1 | ipv6;
-	known = bpf_map_lookup_elem(&pm_confirmed, &key);
+	place = pm_place_of_confirmation(bpf_ntohs(tcp->dest), pm_port_every, ipv6);
+	last = bpf_map_lookup_elem(&pm_confirmed, &place);
+	if (!last)
+		return TC_ACT_OK;
 	if (!tcp->syn) {
-		if (known && !known->time)
-			known->time = bpf_ktime_get_ns();
-		return TC_ACT_OK;
+		if (last->isn && !last->time)
+			last->time = bpf_ktime_get_ns();
+	} else if (last->isn != tcp->seq && mptcp_option(tcp, end, 0)) {
+		last->time = 0;
+		last->isn = tcp->seq;
 	}
-	fresh.isn = tcp->seq;
-	if ((known && known->isn == fresh.isn) || !mptcp_option(tcp, end, 0))
-		return TC_ACT_OK;
-	if (bpf_map_update_elem(&pm_confirmed, &key, &fresh, BPF_ANY))
-		__sync_fetch_and_add(&pm_not_noted, 1);
 	return TC_ACT_OK;
 }
 
@@ -137,7 +133,7 @@ int pm_note_join(struct __sk_buff *skb)
 		return TC_ACT_OK;
 	now = bpf_ktime_get_ns();
 	error = bpf_map_update_elem(&pm_joined, &token, &now, BPF_NOEXIST);
-	if (error && error != -EEXIST) /* there was one before */
+	if (error && error != -EEXIST) /* it is the first that counts */
 		__sync_fetch_and_add(&pm_not_noted, 1);
 	return TC_ACT_OK;
 }

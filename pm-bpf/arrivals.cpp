@@ -8,18 +8,13 @@
 #include <fmt/format.h>
 #include <net/if.h>
 
+#include "pm-bpf/arrivals.h"
 #include "pm-bpf/arrivals.skel.h"
 #include "pm-bpf/quiet.hpp"
 
 namespace pm::bpf {
 
 namespace {
-
-// As arrivals.bpf.c has it.
-struct confirmation {
-	std::uint64_t time;
-	std::uint32_t isn;
-};
 
 // The place before everything else that comes in, which is made for one program and goes with it.
 bpf_tc_hook entrance_of(const std::string &interface)
@@ -59,7 +54,7 @@ expected<arrivals> arrivals::load(const sample &what)
 	programs->rodata->pm_port = what.server_port;
 	programs->rodata->pm_port_every = what.port_every;
 	programs->rodata->pm_token_every = what.token_every;
-	int error = bpf_map__set_max_entries(programs->maps.pm_confirmed, what.confirmations);
+	int error = bpf_map__set_max_entries(programs->maps.pm_confirmed, PM_CONFIRMATIONS / what.port_every);
 	if (error == 0)
 		error = bpf_map__set_max_entries(programs->maps.pm_joined, what.joins);
 	if (error == 0)
@@ -101,9 +96,10 @@ void arrivals::detach(const std::string &interface) noexcept
 
 std::optional<std::uint64_t> arrivals::confirmed(std::uint16_t client_port, bool ipv6) const noexcept
 {
-	const std::uint32_t key = std::uint32_t{client_port} << 1 | ipv6;
-	confirmation found{};
-	if (bpf_map__lookup_elem(skeleton_->maps.pm_confirmed, &key, sizeof key, &found, sizeof found, 0) != 0 ||
+	const std::uint32_t every = skeleton_->rodata->pm_port_every, place = pm_place_of_confirmation(client_port, every, ipv6);
+	pm_confirmation found{};
+	if (client_port % every != 0 ||
+	    bpf_map__lookup_elem(skeleton_->maps.pm_confirmed, &place, sizeof place, &found, sizeof found, 0) != 0 ||
 	    found.time == 0)
 		return std::nullopt;
 	return found.time;

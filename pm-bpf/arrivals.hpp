@@ -19,11 +19,11 @@ namespace pm::bpf {
 
 class arrivals {
 public:
-	// What is noted, and room for how many of each.
+	// What is noted, and room for how many joins.
 	struct sample {
 		std::uint16_t server_port = 0;
 		std::uint32_t port_every = 1, token_every = 1; // one in so many; powers of two
-		std::uint32_t confirmations = 1, joins = 1;
+		std::uint32_t joins = 1;
 	};
 	// Needs CAP_BPF and CAP_NET_ADMIN, or root.
 	[[nodiscard]] static expected<arrivals> load(const sample &what);

@@ -13,7 +13,6 @@ namespace pm::replay {
 namespace {
 
 constexpr std::uint64_t most_joins_noted = 1u << 17; // of more connections, a sample by their tokens
-constexpr std::uint64_t places = 1u << 17; // ports of both families
 
 std::uint32_t one_in(std::uint64_t all, std::uint64_t most)
 {
@@ -24,8 +23,7 @@ std::uint32_t one_in(std::uint64_t all, std::uint64_t most)
 
 expected<join_times> join_times::start(const lab &between, unsigned paths, std::uint64_t connections, std::uint64_t most)
 {
-	// Twice as much, for an uneven sample: TCP first chooses every other port.
-	const std::uint64_t room = 2 * connections + 1024;
+	const std::uint64_t room = 2 * connections + 1024; // twice as much, for an uneven sample
 	const std::uint64_t told = std::clamp<std::uint64_t>(connections, 1, last_client_port - first_client_port + 1);
 	const std::uint32_t every = one_in(told, most), // of each port the last connection is told
 			    token_every = one_in(room, most_joins_noted),
@@ -33,7 +31,6 @@ expected<join_times> join_times::start(const lab &between, unsigned paths, std::
 	auto arrivals = bpf::arrivals::load({.server_port = load_port,
 					     .port_every = port_every,
 					     .token_every = token_every,
-					     .confirmations = static_cast<std::uint32_t>(std::min(room, places) / port_every),
 					     .joins = static_cast<std::uint32_t>(room / token_every)});
 	if (!arrivals)
 		return tl::unexpected(arrivals.error());

@@ -22,7 +22,7 @@ public:
 							std::uint64_t most = UINT64_MAX);
 
 	// So far, in nanoseconds, for each connection that had a join; those without one are left out, and all but the last of
-	// those that had the same port one after the other.
+	// those that had the same port one after the other: of more than some thousand in a family, mostly late ones are told.
 	[[nodiscard]] expected<std::vector<double>> delays(const std::vector<made_connection> &connections) const;
 
 	join_times(join_times &&) noexcept = default;

@@ -33,6 +33,9 @@ constexpr std::uint32_t port_ranges[] = {middle_port << 16 | first_client_port,
 
 } // namespace
 
+// However slow the machine: an emulated one makes some hundred a second.
+constexpr std::chrono::milliseconds slowest_pace{10};
+
 expected<void> client_side::run(std::size_t most_open)
 {
 	auto epoll = make_epoll();
@@ -41,7 +44,7 @@ expected<void> client_side::run(std::size_t most_open)
 	epoll_ = std::move(*epoll);
 	most_open_ = most_open;
 	start_ = clock::now();
-	const auto slowest = std::max<clock::duration>(schedule_.length(), slots_.size() * std::chrono::milliseconds(10));
+	const auto slowest = std::max<clock::duration>(schedule_.length(), slots_.size() * slowest_pace);
 	const auto end = start_ + slowest + hold_ + patience_;
 	if (options_.watch)
 		options_.watch->begin(slots_.size(), start_);

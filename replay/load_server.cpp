@@ -125,7 +125,8 @@ void echo_server::answer(int fd)
 	// The end (0), or nothing that one of our clients sends.
 	if (const auto info = n == 0 && number_of_[place] != UINT64_MAX ? read_mptcp_info(fd) : std::nullopt)
 		accounts[number_of_[place]] = {info->mptcpi_token, info->mptcpi_add_addr_signal};
-	// Said, as closing does it only for the last copy, and a child of ours that is about to execute has one for a moment.
+	// epoll forgets a descriptor by itself only when its last copy closes. A child that has not yet executed its program has
+	// one, so this number, which soon is another's, would still be reported.
 	(void)::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
 	open_[place] = {};
 	--*count_;

@@ -268,6 +268,7 @@ TEST(load, is_not_confused_by_children_that_are_being_started)
 	const auto starting = std::async(std::launch::async, [&] {
 		while (!enough) {
 			const pid_t child = ::fork();
+			ASSERT_NE(child, -1);
 			if (child == 0) {
 				::usleep(100'000);
 				::_exit(0);

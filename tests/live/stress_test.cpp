@@ -75,7 +75,12 @@ TEST_P(stress_run_of, adds_up_at_both_ends)
 			EXPECT_GT(one.memory_kib, 1000u);
 		}
 	}
-	EXPECT_EQ(one.came_up_client, backend == "none" || backend == "mptcpd-stock" ? 0 : 200 - one.paths.missing);
+	if (backend == "none" || backend == "mptcpd-stock") {
+		EXPECT_EQ(one.came_up_client, 0u);
+	} else { // a path that is found missing may still come up before its connection is closed
+		EXPECT_GE(one.came_up_client, 200 - one.paths.missing);
+		EXPECT_LE(one.came_up_client, 200 - one.paths.missing + (one.paths.missing + 3) / 4);
+	}
 	if (one.came_up_client > 0) {
 		ASSERT_TRUE(one.join_latency) << one.not_timed;
 		EXPECT_GT(one.join_latency->n(), one.came_up_client / 2);
