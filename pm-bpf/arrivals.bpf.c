@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Notes when the packets arrive that tell how long a path manager took: at a client, the first that the server sends behind its
- * SYN/ACK of a connection; at a server, the first SYN with MP_JOIN. A program at an interface's entrance costs less than half of what a
- * packet socket does (with links, from Linux 6.6 on; else as much), which is handed every packet before its filter says no.
- * Lets everything through.
+ * Notes when the packets arrive that tell how long a path manager took: at a client, the first that the server sends behind
+ * the SYN/ACK of a connection; at a server, the first SYN with MP_JOIN. At an interface's entrance, as a packet socket is
+ * handed every packet before its filter says no. Lets everything through.
  */
 #include <linux/bpf.h> /* first: the helpers need its types */
 #include <linux/errno.h>

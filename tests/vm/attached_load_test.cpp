@@ -166,7 +166,7 @@ TEST(attached_load, of_bursts_of_announcements_is_too_much_for_the_kernels_own)
 }
 
 // Attached, replaced, detached and left behind by a namespace that goes, again and again, while connections come and go.
-// Without ndiffports: TCP may give a new connection the 4-tuple of one of its subflows (docs/kernel-notes.md).
+// ndiffports where there are none: TCP may give a new connection the 4-tuple of one of its subflows (docs/kernel-notes.md).
 TEST(attached_load, survives_all_that_is_attached_replaced_detached_and_deleted_meanwhile)
 {
 	const std::uint64_t rounds = from_environment("PATHLAB_ROUNDS", 3);
@@ -195,7 +195,7 @@ TEST(attached_load, survives_all_that_is_attached_replaced_detached_and_deleted_
 			expect_done(s.world.client, {"attach", "fullmesh", "--name", "first"});
 			expect_done(s.world.server, {"attach", "announce", "--allow", "0.0.0.0/0", "--allow", "::/0"});
 			EXPECT_EQ(std::system("ip netns add going"), 0);
-			expect_done(s.world.client, {"attach", "fullmesh", "-n", "going", "--name", "third"});
+			expect_done(s.world.client, {"attach", "ndiffports", "-n", "going", "--name", "third"});
 			expect_done(s.world.client, {"attach", "single-per-interface", "--replace",
 						     "--name", "second"});
 			EXPECT_EQ(std::system("ip netns delete going"), 0);
