@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 #include "replay/compare.hpp"
 
+#include <algorithm>
 #include <ctime>
 #include <filesystem>
 #include <set>
@@ -62,10 +63,10 @@ expected<std::vector<job>> make_jobs(const compare_options &options, const std::
 		const auto in_time = static_cast<std::uint64_t>(rate * options.seconds);
 		jobs.push_back({recorded, at_rate{rate}, in_time});
 		const std::string burst = folder.add(fmt::format("burst-{:.0f}.pcap", rate));
-		const auto at_once = generate_burst(burst, rate); // the same for the same rate
-		if (!at_once)
-			return tl::unexpected(at_once.error());
-		jobs.push_back({burst, at_own_times{}, *at_once + in_time});
+		const auto events = generate_burst(burst, rate); // the same for the same rate
+		if (!events)
+			return tl::unexpected(events.error());
+		jobs.push_back({burst, at_own_times{}, std::min(events->at_once + in_time, events->while_opened)});
 	}
 	jobs.push_back({recorded, at_full_rate{}, 0});
 	if (!options.rates.empty())

@@ -44,7 +44,7 @@ expected<record_counters> record_while(const netns &where, const std::string &pa
 
 } // namespace
 
-expected<std::uint64_t> generate_burst(const std::string &path, double events_per_s)
+expected<burst_events> generate_burst(const std::string &path, double events_per_s)
 {
 	auto writer = trace_writer::create(path,
 					   {.id = 28, .events_group = 9, .description = netlink::encode_family(28, 9)});
@@ -54,14 +54,18 @@ expected<std::uint64_t> generate_burst(const std::string &path, double events_pe
 	options.what = shape::burst;
 	options.connections = 2 * burst_connections;
 	options.rate = events_per_s / events_per_connection;
-	std::uint64_t at_once = 0;
+	burst_events events;
+	std::uint64_t all = 0;
 	auto written = generate(options, [&](const pm_event &event) {
-		at_once += event.time_ns == 0 && event.token != 0;
+		++all;
+		events.at_once += event.time_ns == 0 && event.token != 0;
+		if (event.type == PM_CREATED)
+			events.while_opened = all;
 		return writer->write(event);
 	});
 	if (!written)
 		return tl::unexpected(written.error());
-	return writer->close().map([&] { return at_once; });
+	return writer->close().map([&] { return events; });
 }
 
 expected<nlohmann::json> record_connections(const std::string &path, std::uint64_t connections, double rate)

@@ -16,7 +16,13 @@ namespace pm::replay {
 [[nodiscard]] expected<nlohmann::json> record_connections(const std::string &path, std::uint64_t connections,
 							  double rate);
 
-// A burst, then calm at that rate. Yields how many events come at once.
-[[nodiscard]] expected<std::uint64_t> generate_burst(const std::string &path, double events_per_s);
+struct burst_events {
+	std::uint64_t at_once = 0;
+	// Up to the last connection that is opened. Behind that there is only the trickle of those that close.
+	std::uint64_t while_opened = 0;
+};
+
+// A burst, then calm at that rate.
+[[nodiscard]] expected<burst_events> generate_burst(const std::string &path, double events_per_s);
 
 } // namespace pm::replay

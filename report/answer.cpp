@@ -84,7 +84,7 @@ std::string worst_in_words(const worst &one)
 }
 
 // How long each took until every connection had its paths, after an overrun that was forced; and in how many of the runs.
-std::string after_overrun(const selection &of)
+std::vector<std::string> back_after_overrun(const selection &of)
 {
 	std::vector<std::string> back;
 	for (const std::string &backend : backends_of(of)) {
@@ -97,7 +97,21 @@ std::string after_overrun(const selection &of)
 					   took.n - static_cast<std::size_t>(std::count(all.begin(), all.end(), never)),
 					   took.n));
 	}
-	return back.empty() ? "" : "; after an overrun that was forced, every path was back after: " + list_of(back);
+	return back;
+}
+
+// As it was in the main place; else in the first that has it.
+std::string after_overrun(const std::vector<point> &points, const std::string &main)
+{
+	std::vector<std::string> places = places_of(points, part::stress);
+	std::stable_partition(places.begin(), places.end(), [&](const std::string &each) { return each == main; });
+	for (const std::string &place : places) {
+		const auto back = back_after_overrun(select(points, part::stress, place, "overrun"));
+		if (!back.empty())
+			return fmt::format("; after an overrun that was forced{}, every path was back after: {}",
+					   place == main ? "" : ' ' + place_in_words(place), list_of(back));
+	}
+	return "";
 }
 
 // "netlink and bpf", each with the highest rate at which it was measured; said once if that is the same for all.
@@ -144,7 +158,7 @@ std::string loss_sentence(const std::vector<point> &points)
 				      : fmt::format("; connections that lacked a path at the end, at worst: {}",
 						    list_of(left));
 	if (real)
-		words += after_overrun(select(points, of, place, "overrun"));
+		words += after_overrun(points, place);
 	return words + (real ? "." : "; with real connections it was not measured.");
 }
 
@@ -246,7 +260,7 @@ std::string against_bpf(const results &all, const selection &there, const std::s
 // What follows for the choice between netlink and the kernel, from what was lost behind both, in every place.
 std::string verdict(const results &all, const std::vector<point> &points)
 {
-	std::vector<std::string> rates, netlink_loses, bpf_loses;
+	std::vector<std::string> rates, netlink_loses, bpf_loses, neither_loses;
 	bool bpf_measured = false;
 	for (const std::string &place : places_of(points, part::stress)) {
 		const selection there = as_it_comes(points, part::stress, place);
@@ -260,12 +274,16 @@ std::string verdict(const results &all, const std::vector<point> &points)
 					    place_in_words(place)));
 		if (loses_any(worst_of(netlink).front()))
 			netlink_loses.push_back(against_bpf(all, there, place));
+		else if (!bpf.empty() && !loses_any(worst_of(bpf).front()))
+			neither_loses.push_back(place_in_words(place) + " they lost none and left none without");
 	}
 	const std::string main = main_place(points, part::stress);
 	if (rates.empty())
 		return fmt::format("netlink was not measured ({})", why_not(all, "netlink", main));
-	if (!netlink_loses.empty())
+	if (!netlink_loses.empty()) {
+		netlink_loses.insert(netlink_loses.end(), neither_loses.begin(), neither_loses.end());
 		return fmt::format("{}", fmt::join(netlink_loses, "; "));
+	}
 	const std::string enough = "netlink is good enough for all that was tried, " + list_of(rates);
 	if (!bpf_measured)
 		return fmt::format("{}, and whether the kernel does better was not measured (bpf, {})", enough,

@@ -337,8 +337,19 @@ TEST(answer, looks_at_every_place_and_names_it)
 			run["missing"]["at_end"] = 20;
 	EXPECT_TRUE(has(answer_to(data)[2], "netlink left up to 1.0 % of the connections without a path on the host, "
 					    "and whether the kernel does better was not measured there (bpf, on the "
-					    "host: this kernel's mptcp_pm_ops has no BPF callbacks)"))
+					    "host: this kernel's mptcp_pm_ops has no BPF callbacks); in the virtual "
+					    "machine they lost none and left none without"))
 		<< answer_to(data)[2];
+}
+
+TEST(answer, has_the_overrun_from_elsewhere_where_the_main_place_has_none)
+{
+	json data = test::made_results({.replay = false});
+	EXPECT_TRUE(has(answer_to(data)[0], "after an overrun that was forced, every path")) << answer_to(data)[0];
+	std::erase_if(data["stress"].get_ref<json::array_t &>(),
+		      [](const json &run) { return run["scenario"] == "overrun" && run["place"] == "vm"; });
+	EXPECT_TRUE(has(answer_to(data)[0], "after an overrun that was forced on the host, every path was back after: "))
+		<< answer_to(data)[0];
 }
 
 // Of five runs, so many never had every path back.
