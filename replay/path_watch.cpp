@@ -13,7 +13,7 @@ namespace pm::replay {
 namespace {
 
 constexpr unsigned at_once = 16; // connections asked before others are opened again
-constexpr int share = 20, share_of_sample = 120; // one part in so many of the time; where some stand for all
+constexpr int share = 20, share_of_sample = 400; // one part in so many of the time; where some stand for all
 constexpr std::chrono::milliseconds shortest_round{1}, idle_round{5};
 constexpr std::size_t most_points = 500;
 

@@ -88,6 +88,7 @@ public:
 			return tl::unexpected(begun.error());
 		if (!run_.not_timed.empty())
 			return fail(run_.not_timed); // less would be counted than usual
+		usleep(1000 * quiet_ms); // the kernel has yet to clear away the programs of the one before
 		if (auto loaded = make_load(); !loaded)
 			return tl::unexpected(loaded.error());
 		usleep(1000 * quiet_ms);
@@ -129,7 +130,8 @@ private:
 		if (plan_.actions.empty())
 			watch_.ask_one_in(static_cast<unsigned>(
 				std::clamp<std::uint64_t>(load.connections / fewest_asked, 1, most_stood_for)));
-		if (!options_.probes || !options_.backend->hears_events)
+		// Also beside the built-in one, which gets no events: sending them costs, and is to cost all alike.
+		if (!options_.probes || !(options_.backend->hears_events || options_.backend->opens_paths))
 			return {};
 		auto observer = event_observer::open(contender_.process());
 		if (!observer)
@@ -322,7 +324,7 @@ private:
 		const auto now = contender_.account();
 		const contender_account told = now ? minus(*now, before_) : contender_account{};
 		run_.commands = told.commands;
-		if (!observer_)
+		if (!observer_ || !options_.backend->hears_events)
 			return {};
 		const auto seen = observer_->end(implied_events(connections_in_short()));
 		if (!seen)
