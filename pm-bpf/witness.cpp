@@ -17,6 +17,11 @@
 
 namespace pm::bpf {
 
+namespace {
+constexpr const char *no_programs =
+	"cannot count events by BPF programs (run as root, or with CAP_BPF and CAP_PERFMON)";
+}
+
 void event_witness::closer::operator()(witness_bpf *skeleton) const noexcept { witness_bpf__destroy(skeleton); }
 
 expected<event_witness> event_witness::listen()
@@ -29,15 +34,10 @@ expected<event_witness> event_witness::listen()
 	if (!programs)
 		return fail_errno("cannot open the BPF object that counts events");
 	programs->rodata->pm_family = family->id;
-	int error = witness_bpf__load(programs.get());
-	if (error == 0) {
-		programs->links.pm_count_read = bpf_program__attach(programs->progs.pm_count_read);
-		error = programs->links.pm_count_read ? 0 : -errno;
-	}
-	if (error != 0) {
-		errno = -error;
-		return fail_errno("cannot count events by BPF programs (run as root, or with CAP_BPF and CAP_PERFMON)");
-	}
+	const int error = witness_bpf__load(programs.get());
+	errno = -error;
+	if (error != 0)
+		return fail_errno(no_programs);
 	descriptor socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_GENERIC));
 	sockaddr_nl anywhere{};
 	anywhere.nl_family = AF_NETLINK;
@@ -51,9 +51,16 @@ expected<event_witness> event_witness::listen()
 	return event_witness{std::move(programs), std::move(socket)};
 }
 
-void event_witness::watch(pid_t process) noexcept
+// Only then does the program see each read on the machine, which costs all of them.
+expected<void> event_witness::watch(pid_t process)
 {
+	const quiet_libbpf quiet;
+	if (!skeleton_->links.pm_count_read)
+		skeleton_->links.pm_count_read = bpf_program__attach(skeleton_->progs.pm_count_read);
+	if (!skeleton_->links.pm_count_read)
+		return fail_errno(no_programs);
 	__atomic_store_n(&skeleton_->bss->pm_process, static_cast<unsigned>(process), __ATOMIC_RELAXED);
+	return {};
 }
 
 std::uint64_t event_witness::sent() const noexcept

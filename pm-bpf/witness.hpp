@@ -22,7 +22,7 @@ public:
 	// somebody listens. Needs CAP_BPF and CAP_PERFMON, or root.
 	[[nodiscard]] static expected<event_witness> listen();
 
-	void watch(pid_t process) noexcept; // count what it reads
+	[[nodiscard]] expected<void> watch(pid_t process); // count what it reads
 	[[nodiscard]] std::uint64_t sent() const noexcept;
 	[[nodiscard]] std::uint64_t read() const noexcept; // by the process that is watched
 	// Reads of anything, by anybody, that were not looked at: the kernel does not run a program that it is running already.

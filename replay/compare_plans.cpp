@@ -32,11 +32,11 @@ std::vector<stress_plan> plans_for(extent how_much, bool in_machine, std::uint32
 		rates = quick ? std::vector<double>{100} : std::vector<double>{50, 100, 200}; // emulated, it may make 300
 	const double middle = in_machine ? 100 : 2000;
 	for (const double rate : rates)
-		add("steady", rate, static_cast<std::uint64_t>(rate * (full ? 5 : quick ? 0.5 : 1)));
+		add("steady", rate, static_cast<std::uint64_t>(rate * (full ? 5 : quick && !in_machine ? 0.5 : 1)));
 	// As many as can be made: where what is too slow shows.
 	add("steady", full_rate, in_machine ? (quick ? 500 : 1000) : quick ? 2000 : 8000);
-	const std::uint64_t few = quick ? 500 : in_machine ? 400 : 2000;
-	if (!quick || !in_machine)
+	const std::uint64_t few = in_machine ? 400 : quick ? 500 : 2000;
+	if (!(quick && in_machine))
 		add("overrun", full_rate, few);
 	if (quick)
 		return plans;

@@ -57,7 +57,7 @@ expected<burst_events> generate_burst(const std::string &path, double events_per
 	burst_events events;
 	std::uint64_t all = 0;
 	auto written = generate(options, [&](const pm_event &event) {
-		++all;
+		all += event.token != 0;
 		events.at_once += event.time_ns == 0 && event.token != 0;
 		if (event.type == PM_CREATED)
 			events.while_opened = all;

@@ -56,7 +56,7 @@ void path_watch::begin(std::uint64_t connections, clock::time_point now)
 	all_.assign(connections, {});
 	unsettled_.clear();
 	cursor_ = 0;
-	begun_ = next_ = next_note_ = now;
+	begun_ = next_ = next_note_ = rested_ = now;
 	result_ = {};
 	take_over_expectation();
 	exactly_ = false;
@@ -77,7 +77,7 @@ void path_watch::answered(std::uint64_t connection, int fd, bool ipv6)
 		unsettled_.push_back(connection);
 		unsettled_count_.store(unsettled_.size());
 		if (cursor_ == 0)
-			next_ = std::min(next_, one.looked + shortest_round);
+			next_ = std::max(rested_, std::min(next_, one.looked + shortest_round));
 	}
 	open_.fetch_add(1); // last: who sees it open sees it unsettled
 }
@@ -183,11 +183,12 @@ void path_watch::look(clock::time_point now)
 			ask(unsettled_[--cursor_], now); // as they come directly one after the other
 	}
 	round_cost_ += clock::now() - now;
-	if (cursor_ == 0)
-		next_ = round_began_ + std::max<clock::duration>(unsettled_.empty() ? idle_round : shortest_round,
-								 (every_ > 1 ? share_of_sample : share) * round_cost_);
-	else
+	if (cursor_ > 0) {
 		next_ = now;
+		return;
+	}
+	rested_ = round_began_ + (every_ > 1 ? share_of_sample : share) * round_cost_;
+	next_ = std::max(rested_, round_began_ + (unsettled_.empty() ? idle_round : shortest_round));
 }
 
 // A point where the number has changed; half as many, twice as far from each other, when there are too many.

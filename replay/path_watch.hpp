@@ -91,6 +91,7 @@ private:
 	std::vector<std::uint64_t> unsettled_;
 	std::size_t cursor_ = 0; // of unsettled_: those before it are still to be asked in this round
 	clock::time_point begun_{}, next_{}, round_began_{}, next_note_{};
+	clock::time_point rested_{}; // no earlier may the next round begin
 	clock::duration round_cost_{}, step_{std::chrono::milliseconds(10)};
 	result result_;
 };

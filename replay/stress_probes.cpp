@@ -28,10 +28,9 @@ expected<event_observer> event_observer::open(const child *process)
 		return tl::unexpected(family.error());
 	event_observer made(process, family->events_group);
 	made.family_ = family->id;
-	if (auto witness = bpf::event_witness::listen())
+	auto witness = bpf::event_witness::listen();
+	if (witness && (!process || witness->watch(process->pid())))
 		made.witness_.emplace(std::move(*witness));
-	if (process && made.witness_)
-		made.witness_->watch(process->pid());
 	return made;
 }
 

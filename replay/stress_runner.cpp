@@ -22,6 +22,7 @@ namespace {
 constexpr std::uint64_t warm_up_connections = 200;
 constexpr std::uint64_t most_timed = 1000; // connections whose second path is
 constexpr std::uint64_t fewest_asked = 200, most_stood_for = 16; // connections that are watched; each for how many
+constexpr unsigned clearing_away_us = 60'000; // the programs of the load before, which the kernel does in the background
 constexpr double patience_s = 15; // for paths to come or go
 constexpr std::chrono::milliseconds memory_pause{50}; // between two looks at how much is used
 
@@ -88,7 +89,7 @@ public:
 			return tl::unexpected(begun.error());
 		if (!run_.not_timed.empty())
 			return fail(run_.not_timed); // less would be counted than usual
-		usleep(1000 * quiet_ms); // the kernel has yet to clear away the programs of the one before
+		usleep(clearing_away_us);
 		if (auto loaded = make_load(); !loaded)
 			return tl::unexpected(loaded.error());
 		usleep(1000 * quiet_ms);
@@ -130,7 +131,7 @@ private:
 		if (plan_.actions.empty())
 			watch_.ask_one_in(static_cast<unsigned>(
 				std::clamp<std::uint64_t>(load.connections / fewest_asked, 1, most_stood_for)));
-		// Also beside the built-in one, which gets no events: sending them costs, and is to cost all alike.
+		// Also beside the built-in one, which gets no events: sending them costs, and is to cost all that open paths.
 		if (!options_.probes || !(options_.backend->hears_events || options_.backend->opens_paths))
 			return {};
 		auto observer = event_observer::open(contender_.process());

@@ -253,14 +253,27 @@ std::string against_bpf(const results &all, const selection &there, const std::s
 	const worst in_kernel = worst_of(bpf).front();
 	if (!loses_any(in_kernel))
 		return own + ", where bpf did not: there the kernel is worth it";
-	const bool better = in_kernel.lost < netlink.lost || in_kernel.missing < netlink.missing;
-	return fmt::format("{}, and bpf {}, which is {}", own, losses(in_kernel), better ? "less" : "no better");
+	const bool worse = in_kernel.lost > netlink.lost || in_kernel.missing > netlink.missing,
+		   better = in_kernel.lost < netlink.lost || in_kernel.missing < netlink.missing;
+	return fmt::format("{}, and bpf {}{}", own, losses(in_kernel),
+			   better && worse ? "" : better ? ", which is less" : ", which is no better");
+}
+
+// Of a place where netlink loses nothing, while it does elsewhere.
+std::string beside_bpf(const selection &netlink, const selection &bpf, const std::string &place)
+{
+	const std::string there = place_in_words(place);
+	if (const worst in_kernel = worst_of(bpf).front(); loses_any(in_kernel))
+		return fmt::format("{} bpf {} and netlink did not", there, losses(in_kernel));
+	return fmt::format("{} netlink (up to {}) and bpf (up to {}) lost no event and left no connection without a path",
+			   there, in_words(unit::per_second, highest_rate(netlink)),
+			   in_words(unit::per_second, highest_rate(bpf)));
 }
 
 // What follows for the choice between netlink and the kernel, from what was lost behind both, in every place.
 std::string verdict(const results &all, const std::vector<point> &points)
 {
-	std::vector<std::string> rates, netlink_loses, bpf_loses, neither_loses;
+	std::vector<std::string> rates, netlink_loses, bpf_loses, elsewhere;
 	bool bpf_measured = false;
 	for (const std::string &place : places_of(points, part::stress)) {
 		const selection there = as_it_comes(points, part::stress, place);
@@ -274,14 +287,14 @@ std::string verdict(const results &all, const std::vector<point> &points)
 					    place_in_words(place)));
 		if (loses_any(worst_of(netlink).front()))
 			netlink_loses.push_back(against_bpf(all, there, place));
-		else if (!bpf.empty() && !loses_any(worst_of(bpf).front()))
-			neither_loses.push_back(place_in_words(place) + " they lost none and left none without");
+		else if (!bpf.empty())
+			elsewhere.push_back(beside_bpf(netlink, bpf, place));
 	}
 	const std::string main = main_place(points, part::stress);
 	if (rates.empty())
 		return fmt::format("netlink was not measured ({})", why_not(all, "netlink", main));
 	if (!netlink_loses.empty()) {
-		netlink_loses.insert(netlink_loses.end(), neither_loses.begin(), neither_loses.end());
+		netlink_loses.insert(netlink_loses.end(), elsewhere.begin(), elsewhere.end());
 		return fmt::format("{}", fmt::join(netlink_loses, "; "));
 	}
 	const std::string enough = "netlink is good enough for all that was tried, " + list_of(rates);

@@ -156,7 +156,8 @@ comparison_of_results compare_results(const results &before, const results &afte
 	for (changed_figure &each : all.figures)
 		each.by = difference_of(each.before->values(each.what->key), each.after->values(each.what->key),
 					{.typical = typical_scatter(samples[each.what]),
-					 .resolution = each.what->resolution,
+					 .resolution = std::max(each.before->resolution(each.what->key),
+								each.after->resolution(each.what->key)),
 					 .comparisons = all.figures.size()});
 	add_what_never_ends(all);
 	return all;

@@ -34,8 +34,8 @@ constexpr figure stress_figures[] = {
 	{"made_per_s", "connections made", unit::per_second, false, 5},
 	{"rate_share", "of none's rate", unit::share, false, 0.005, true},
 	{"cpu_path_manager", "CPU/connection, path manager", unit::duration, true, 500},
-	{"cpu_machine", "CPU/connection, machine", unit::duration, true, 8e4}, // 10 ms of each of 2 processors, of 250
-	{"cpu_kernel", "CPU/connection, kernel beyond none", unit::duration, true, 8e4, true},
+	{"cpu_machine", "CPU/connection, machine", unit::duration, true, 500},
+	{"cpu_kernel", "CPU/connection, kernel beyond none", unit::duration, true, 500, true},
 	{"memory", "memory", unit::kib, true, 256},
 };
 
@@ -270,6 +270,15 @@ std::vector<double> point::values(std::string_view key) const
 			all.push_back(*value);
 	}
 	return all;
+}
+
+double point::resolution(std::string_view key) const
+{
+	double coarsest = figure_of(of, key).resolution;
+	if (key == "cpu_machine" || key == "cpu_kernel")
+		for (const json *run : runs)
+			coarsest = std::max(coarsest, number_at(*run, "/cpu_ns_per_connection/machine_step").value_or(0));
+	return coarsest;
 }
 
 std::string point::in_words(std::string_view key) const

@@ -49,6 +49,8 @@ struct point {
 	// Of the runs that have it: not of a backend without events, nor a latency that was not captured.
 	[[nodiscard]] std::vector<double> values(std::string_view key) const;
 	[[nodiscard]] summary figure(std::string_view key) const { return summarize(values(key)); }
+	// Below this a change of the figure means nothing: its own resolution, or the steps in which the runs could tell it.
+	[[nodiscard]] double resolution(std::string_view key) const;
 	[[nodiscard]] std::string in_words(std::string_view key) const; // "-" without values; how often never
 	[[nodiscard]] bool at_full_rate() const; // without a schedule
 	[[nodiscard]] double rate() const; // connections/s; of a replay, events/s as they were sent

@@ -22,6 +22,15 @@ TEST(compare_plans, have_the_buffer_that_was_asked_for_unless_their_scenario_has
 	EXPECT_EQ(compare_options::of(extent::quick).plans.front().load.buffer_bytes, 8u << 20);
 }
 
+TEST(compare_plans, have_an_overrun_on_the_host)
+{
+	for (const extent how_much : {extent::quick, extent::usual, extent::full}) {
+		const auto plans = compare_options::of(how_much).plans;
+		EXPECT_TRUE(std::any_of(plans.begin(), plans.end(),
+					[](const stress_plan &plan) { return plan.scenario == "overrun"; }));
+	}
+}
+
 TEST(compare_plans, have_both_families_and_more_than_two_paths)
 {
 	const auto is_wide = [](const stress_plan &plan) {

@@ -338,7 +338,14 @@ TEST(answer, looks_at_every_place_and_names_it)
 	EXPECT_TRUE(has(answer_to(data)[2], "netlink left up to 1.0 % of the connections without a path on the host, "
 					    "and whether the kernel does better was not measured there (bpf, on the "
 					    "host: this kernel's mptcp_pm_ops has no BPF callbacks); in the virtual "
-					    "machine they lost none and left none without"))
+					    "machine netlink (up to 800/s) and bpf (up to 800/s) lost no event and left "
+					    "no connection without a path"))
+		<< answer_to(data)[2];
+	for (json &run : data["stress"])
+		if (run["scenario"] == "steady" && run["backend"] == "bpf" && run["place"] == "vm")
+			run["missing"]["at_end"] = 20;
+	EXPECT_TRUE(has(answer_to(data)[2], "; in the virtual machine bpf left up to 1.0 % of the connections without a path "
+					    "and netlink did not"))
 		<< answer_to(data)[2];
 }
 
@@ -350,6 +357,8 @@ TEST(answer, has_the_overrun_from_elsewhere_where_the_main_place_has_none)
 		      [](const json &run) { return run["scenario"] == "overrun" && run["place"] == "vm"; });
 	EXPECT_TRUE(has(answer_to(data)[0], "after an overrun that was forced on the host, every path was back after: "))
 		<< answer_to(data)[0];
+	std::erase_if(data["stress"].get_ref<json::array_t &>(), [](const json &run) { return run["scenario"] == "overrun"; });
+	EXPECT_FALSE(has(answer_to(data)[0], "overrun")) << answer_to(data)[0];
 }
 
 // Of five runs, so many never had every path back.
