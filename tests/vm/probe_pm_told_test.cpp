@@ -245,6 +245,34 @@ TEST_F(probe_told, local_addr_added_and_local_addr_removed_for_each_connection_o
 	}
 }
 
+TEST_F(probe_told, local_addr_removed_and_local_addr_added_when_one_is_deprecated_but_not_of_new_lifetimes)
+{
+	const pair c = open();
+	const auto change = [&](const char *lifetimes) {
+		run_in(lab.client, std::string("ip address replace dev p1 fd00:2::9/64 nodad ") + lifetimes);
+	};
+	const auto counts = [&] {
+		return std::pair{told.count(PM_LOCAL_ADDED, c.client), told.count(PM_LOCAL_REMOVED, c.client)};
+	};
+	change("valid_lft 1000 preferred_lft 500");
+	(void)told.expect(PM_LOCAL_ADDED, c.client);
+	const auto before = counts();
+	change("valid_lft 2000 preferred_lft 1000");
+	EXPECT_EQ(counts(), before) << "as each router advertisement does";
+	change("valid_lft 2000 preferred_lft 0");
+	EXPECT_EQ(counts(), std::pair(before.first, before.second + 1));
+	change("valid_lft 2000 preferred_lft 1000");
+	EXPECT_EQ(counts(), std::pair(before.first + 1, before.second + 1));
+}
+
+TEST_F(probe_told, local_addr_added_also_after_another_path_manager_has_been_chosen)
+{
+	const pair c = open();
+	run_in(lab.client, "sysctl -qw net.mptcp.path_manager=kernel");
+	run_in(lab.client, "ip address add dev p1 10.0.9.9/24");
+	(void)told.expect(PM_LOCAL_ADDED, c.client);
+}
+
 TEST_F(probe_told, local_addr_removed_and_local_addr_added_when_an_interface_goes_down_and_comes_up)
 {
 	const pair c = open();
