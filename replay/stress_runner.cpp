@@ -131,7 +131,7 @@ private:
 		if (plan_.actions.empty())
 			watch_.ask_one_in(static_cast<unsigned>(
 				std::clamp<std::uint64_t>(load.connections / fewest_asked, 1, most_stood_for)));
-		// Also beside the built-in one, which gets no events: sending them costs, and is to cost all that open paths.
+		// Also beside the built-in one, which gets no events: sending them costs, and is to cost every path manager.
 		if (!options_.probes || !(options_.backend->hears_events || options_.backend->opens_paths))
 			return {};
 		auto observer = event_observer::open(contender_.process());

@@ -275,7 +275,7 @@ std::vector<double> point::values(std::string_view key) const
 double point::resolution(std::string_view key) const
 {
 	double coarsest = figure_of(of, key).resolution;
-	if (key == "cpu_machine" || key == "cpu_kernel")
+	if (key == "cpu_machine")
 		for (const json *run : runs)
 			coarsest = std::max(coarsest, number_at(*run, "/cpu_ns_per_connection/machine_step").value_or(0));
 	return coarsest;

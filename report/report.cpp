@@ -165,9 +165,9 @@ section method(const results &all)
 			  "BPF program by test runs. docs/measuring.md has the details, docs/report.md what “beyond "
 			  "noise” means, "
 			  "docs/results.md the fields of results.json."};
-	one.paragraphs.push_back("A socket listens to the events to count them, beside every backend that opens paths. kernel "
-				 "and bpf, which do without events, have to have them sent for it: each of the two is cheaper "
-				 "where nobody listens.");
+	one.paragraphs.push_back("A socket listens to the events to count them, beside every path manager. For kernel and bpf, "
+				 "which do without, they are only sent because of it: each of the two is cheaper where nobody "
+				 "listens.");
 	one.paragraphs.push_back(cost_of_probes(all.data.value("probes", json{}), "host"));
 	if (const json machine = all.data.value("virtual_machine", json{}); machine.is_object())
 		one.paragraphs.push_back(cost_of_probes(machine.value("probes", json{}), "vm"));

@@ -2,7 +2,6 @@
 //
 // What a comparison replays.
 #include <filesystem>
-#include <vector>
 
 #include <gtest/gtest.h>
 #include <unistd.h>

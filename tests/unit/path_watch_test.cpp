@@ -45,4 +45,31 @@ TEST(path_watch, counts_each_path_that_was_not_begun_once)
 	EXPECT_EQ(result.lacking_at_end, number);
 }
 
+// Each connection that is answered is to be asked soon, and yet all that are not settled are not to be asked for it each time.
+TEST(path_watch, takes_its_share_of_the_time_whatever_comes)
+{
+	using clock = path_watch::clock;
+	constexpr unsigned waiting = 5000, coming = 1000;
+	path_watch watch;
+	watch.expect(1, 0);
+	watch.begin(waiting + coming, clock::now());
+	const descriptor socket(eventfd(0, EFD_CLOEXEC));
+	unsigned next = 0;
+	while (next < waiting)
+		watch.answered(next++, socket.get(), false);
+	const auto begun = clock::now();
+	clock::duration spent{};
+	while (next < waiting + coming) {
+		const auto now = clock::now();
+		if (now - begun > (next - waiting) * std::chrono::milliseconds(1))
+			watch.answered(next++, socket.get(), false);
+		if (now < watch.next_look())
+			continue;
+		watch.look(now);
+		spent += clock::now() - now;
+	}
+	EXPECT_GT(spent.count(), 0);
+	EXPECT_LT(spent, (clock::now() - begun) / 4) << "a twentieth, with a wide margin";
+}
+
 } // namespace

@@ -41,6 +41,24 @@ TEST(changes, finds_nothing_where_only_the_noise_differs)
 	EXPECT_EQ(compare_results(before, before).worse(), 0u);
 }
 
+// Of few connections the machine's processor time is only known in large steps.
+TEST(changes, are_none_where_the_runs_could_not_tell_them)
+{
+	for (const double step : {1e3, 1e7}) {
+		json before = test::made_results({.seed = 1}), after = test::made_results({.seed = 2});
+		for (json *all : {&before, &after})
+			for (json &run : (*all)["stress"]) {
+				json &cpu = run["cpu_ns_per_connection"];
+				cpu["machine_step"] = step;
+				cpu["machine"] = cpu["machine"].get<double>() + (all == &after ? 5e6 : 0);
+			}
+		unsigned told = 0;
+		for (const changed_figure &each : compare_results(read(before), read(after)).figures)
+			told += each.by.beyond_noise && std::string_view{each.what->key} == "cpu_machine";
+		EXPECT_EQ(told > 0, step < 5e6) << step;
+	}
+}
+
 TEST(changes, says_what_cannot_be_judged_and_that_machines_differ)
 {
 	json other = test::made_results({.repetitions = 2});
