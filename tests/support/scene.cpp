@@ -165,13 +165,17 @@ void crowd::open_one(socket_kind kind)
 	const pm_addr server = lab::server_address(0, kind == socket_kind::ipv6);
 	const auto to = kind == socket_kind::mapped ? mapped(server, port_) : replay::to_sockaddr(server, port_);
 	descriptor here{socket(to.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP)};
+	if (!here)
+		throw std::runtime_error(fmt::format("cannot open a socket: {}", std::strerror(errno)));
 	be_patient(here);
-	if (!here || connect(here.get(), to.get(), to.length) != 0)
+	if (connect(here.get(), to.get(), to.length) != 0)
 		throw std::runtime_error(fmt::format("cannot connect: {}", std::strerror(errno)));
 	descriptor there{accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)};
+	if (!there)
+		throw std::runtime_error(fmt::format("cannot accept a connection: {}", std::strerror(errno)));
 	be_patient(there);
-	if (!there || !carries(here, there) || !carries(there, here))
-		throw std::runtime_error(fmt::format("a connection does not work: {}", std::strerror(errno)));
+	if (!carries(here, there) || !carries(there, here))
+		throw std::runtime_error("a connection carries no byte");
 	ends_.emplace_back(std::move(here), std::move(there));
 }
 
