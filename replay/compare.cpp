@@ -48,7 +48,8 @@ json about(const compare_options &options)
 {
 	return {{"extent", mode_of(options.how_much)},       {"policy", options.policy->name},
 		{"settings", options.assignments},           {"buffer_bytes", options.buffer_bytes},
-		{"kernel", describe_machine().at("kernel")}, {"pathlab", describe_versions().at("pathlab")}};
+		{"kernel", describe_machine().at("kernel")}, {"pathlab", describe_versions().at("pathlab")},
+		{"method", describe_versions().at("method")}};
 }
 
 json left_out(std::string_view backend, const std::string &place, const std::string &reason)

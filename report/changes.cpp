@@ -27,6 +27,9 @@ std::string machine_difference(const json &before, const json &after)
 	return words;
 }
 
+// By which method the results were measured: those without a number are older than the second.
+double method_of(const json &data) { return data.at("versions").value("method", 1.0); }
+
 std::size_t count_if(const std::vector<changed_figure> &figures, bool (*is)(const changed_figure &))
 {
 	return static_cast<std::size_t>(std::count_if(figures.begin(), figures.end(), is));
@@ -108,6 +111,9 @@ std::string comparison_of_results::in_one_sentence() const
 		words += fmt::format("; {} has {}", after, each.in_words());
 	if (!elsewhere.empty())
 		words += fmt::format("; they were not measured on the same machine ({})", elsewhere);
+	if (methods.first != methods.second)
+		words += fmt::format("; they were measured by methods {:g} and {:g}, so that a difference may be one of measuring",
+				     methods.first, methods.second);
 	return words + '.';
 }
 
@@ -129,7 +135,8 @@ comparison_of_results compare_results(const results &before, const results &afte
 				  .figures = {},
 				  .before_points = points_of(before),
 				  .after_points = points_of(after),
-				  .elsewhere = machine_difference(before.data, after.data)};
+				  .elsewhere = machine_difference(before.data, after.data),
+				  .methods = {method_of(before.data), method_of(after.data)}};
 	std::map<std::string, const point *> later;
 	for (const point &each : all.after_points)
 		later[each.key()] = &each;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "report/points.hpp"
@@ -35,6 +36,7 @@ struct comparison_of_results {
 	std::size_t only_after = 0; // points that `before` does not have
 	std::vector<gone> vanished{};
 	std::string elsewhere{}; // how the machines differ, in words; empty if they do not
+	std::pair<double, double> methods{}; // by which they were measured (`versions.method`)
 
 	[[nodiscard]] std::size_t worse() const;
 	[[nodiscard]] std::size_t better() const;

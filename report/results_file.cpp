@@ -70,6 +70,7 @@ constexpr field of_results[] = {
 	{"/machine", type::object},
 	{"/machine/processor", type::text, optional},
 	{"/versions", type::object},
+	{"/versions/method", type::number, optional},
 	{"/virtual_machine", type::object, optional},
 	{"/virtual_machine/machine", type::object, optional},
 	{"/virtual_machine/machine/processor", type::text, optional},

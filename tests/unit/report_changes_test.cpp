@@ -69,6 +69,15 @@ TEST(changes, says_what_cannot_be_judged_and_that_machines_differ)
 	EXPECT_TRUE(has(found.in_one_sentence(), "not measured on the same machine"));
 }
 
+TEST(changes, says_that_they_were_measured_in_another_way)
+{
+	json other = test::made_results();
+	EXPECT_FALSE(has(compare_results(read(test::made_results()), read(other)).in_one_sentence(), "method"));
+	other["versions"]["method"] = 2;
+	EXPECT_TRUE(has(compare_results(read(test::made_results()), read(other)).in_one_sentence(),
+			"by methods 1 and 2, so that a difference may be one of measuring"));
+}
+
 // ---- what is gone ----
 
 // Of the same results, one with `change` carried out on each run of bpf in the virtual machine.
