@@ -18,10 +18,11 @@ char LICENSE[] SEC("license") = "GPL";
 /* Set before loading: the number of the generic netlink family. */
 const volatile unsigned short pm_family = 0;
 
-/* Whose reads are counted; 0: nobody's. */
-unsigned int pm_process = 0;
+/* Each in a cache line of its own: one processor sends while another reads. */
+#define ALONE __attribute__((aligned(64)))
 
-unsigned long long pm_sent = 0, pm_read = 0;
+unsigned int pm_process ALONE = 0; /* whose reads are counted; 0: nobody's */
+unsigned long long pm_sent ALONE = 0, pm_read ALONE = 0;
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 struct sock {
