@@ -3,6 +3,7 @@
 // pathlab advise: which backend and what buffer a load needs, by a small model fitted to what was measured here.
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -19,7 +20,8 @@ constexpr double least_buffer = 4096, most_buffer = 1u << 28;
 
 struct options {
 	std::string folder = "results", place = "host";
-	double rate = 0, burst = 0, burst_rate = 0, loss = 0;
+	double rate = 0, loss = 0;
+	std::optional<double> burst, burst_rate;
 	bool checks = false;
 };
 
@@ -28,23 +30,24 @@ struct advice {
 	report::fitted_model model;
 	double busy = 0;   // share of its time that it reads, between bursts
 	double buffer = 0; // bytes; 0: it cannot be had
-	double lost = 0;   // with that buffer, or the one that it has
+	double lost = 0;   // with that buffer, the one that it has, or the largest
 	[[nodiscard]] bool enough(double loss) const { return busy < 1 && buffer > 0 && lost <= loss; }
 };
 
 advice advise(const report::fitted_model &model, const options &asked)
 {
-	const report::burst burst{asked.burst, asked.burst_rate, asked.burst};
+	const report::burst burst{*asked.burst, *asked.burst_rate, *asked.burst};
 	advice one{.model = model};
 	one.busy = asked.rate * model.at_worst.events_per_connection / model.at_worst.events_per_s;
 	double wanted = report::buffer_for(model.at_worst, burst, asked.loss);
 	wanted = std::max(least_buffer, std::exp2(std::ceil(std::log2(std::max(wanted, 1.0)))));
 	if (model.at_worst.fixed_events > 0) {
 		one.lost = report::lost_share(model.at_worst, burst, model.at_worst.fixed_events);
-		one.buffer = model.at_worst.fixed_events * report::bytes_per_event;
-	} else if (wanted <= most_buffer) {
-		one.lost = report::lost_share(model.at_worst, burst, wanted / report::bytes_per_event);
-		one.buffer = wanted;
+		one.buffer = model.at_worst.fixed_events * model.at_worst.bytes_per_event;
+	} else {
+		one.lost = report::lost_share(model.at_worst, burst,
+					      std::min<double>(wanted, most_buffer) / model.at_worst.bytes_per_event);
+		one.buffer = wanted <= most_buffer ? wanted : 0;
 	}
 	return one;
 }
@@ -132,7 +135,7 @@ void print_checks(const std::vector<advice> &all)
 void print(const std::vector<advice> &all, const options &asked, const std::string &recommended)
 {
 	fmt::print("For {} connections/s with bursts of {} at {}/s, and at most {} of a burst's events lost:\n{}.\n\n",
-		   format_count(asked.rate), format_count(asked.burst), format_count(asked.burst_rate),
+		   format_count(asked.rate), format_count(*asked.burst), format_count(*asked.burst_rate),
 		   format_share(asked.loss), recommended);
 	std::vector<std::vector<std::string>> rows{
 		{"backend", "needs", "reads events/s", "away for", "busy", "model off by (median, most)",
@@ -153,11 +156,11 @@ void print(const std::vector<advice> &all, const options &asked, const std::stri
 expected<void> run(const options &given, context &all)
 {
 	options asked = given;
-	if (!(asked.rate > 0) || !(asked.burst >= 0) || !(asked.loss >= 0 && asked.loss < 1))
-		return fail_usage(
-			"--rate is a number above 0, --burst one of 0 or more, --loss a share from 0 to below 1");
-	asked.burst = asked.burst > 0 ? asked.burst : asked.rate; // a second's worth
-	asked.burst_rate = asked.burst_rate > 0 ? asked.burst_rate : 10 * asked.rate;
+	if (!(asked.rate > 0) || !(asked.burst.value_or(1) > 0) || !(asked.burst_rate.value_or(1) > 0) ||
+	    !(asked.loss >= 0 && asked.loss < 1))
+		return fail_usage("--rate, --burst and --burst-rate are numbers above 0, --loss a share from 0 to below 1");
+	asked.burst = asked.burst.value_or(asked.rate); // a second's worth
+	asked.burst_rate = asked.burst_rate.value_or(10 * asked.rate);
 	const auto read = report::read_results(asked.folder);
 	if (!read)
 		return tl::unexpected(read.error());

@@ -9,6 +9,7 @@
 #include "replay/compare.hpp"
 #include "replay/machine.hpp"
 #include "report/report.hpp"
+#include "report/selection.hpp"
 
 namespace pm::pathlab {
 

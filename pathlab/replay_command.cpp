@@ -107,9 +107,11 @@ void add_replay(CLI::App &app, context &all)
 			command.add_option("--through", o.through,
 					   fmt::format("Backends, separated by commas: {}", fmt::join(names, ", ")))
 				->required()
-				->delimiter(',');
+				->delimiter(',')
+				->allow_extra_args(false);
 			command.add_option("--policy", o.policy, "The policy (see `pathlab policies`)")->required();
-			command.add_option("--set", o.settings, "A setting of the policy, NAME=VALUE")->take_all();
+			command.add_option("--set", o.settings, "A setting of the policy, NAME=VALUE")
+				->allow_extra_args(false);
 			command.add_option("--rate", o.rate,
 					   "Events per second, evenly; or `max`: as fast as they can be sent");
 			command.add_option("--speed", o.speed,

@@ -221,14 +221,17 @@ void add_stress(CLI::App &app, context &all)
 					   fmt::format("Path managers, separated by commas: {}",
 						       fmt::join(backends, ", ")))
 				->required()
-				->delimiter(',');
+				->delimiter(',')
+				->allow_extra_args(false);
 			command.add_option("--policy", o.policy, "The policy (default: fullmesh)");
-			command.add_option("--set", o.settings, "A setting of the policy, NAME=VALUE")->take_all();
+			command.add_option("--set", o.settings, "A setting of the policy, NAME=VALUE")
+				->allow_extra_args(false);
 			command.add_option(
 				       "--scenario", o.scenarios,
 				       fmt::format("What they go through, separated by commas: {} (default: steady)",
 						   fmt::join(scenarios, ", ")))
-				->delimiter(',');
+				->delimiter(',')
+				->allow_extra_args(false);
 			command.add_option("--connections", o.load.connections, "How many (default: 2000)")
 				->check(CLI::Range(1u, 10'000'000u));
 			command.add_option("--rate", o.rate,

@@ -32,9 +32,13 @@ std::string figure(const json &line, const char *name, Format &&format)
 		return "-";
 	const double median = figures[name].at("median"), least = figures[name].at("min"),
 		     most = figures[name].at("max");
-	if (format(least) == format(most))
-		return format(median);
-	return fmt::format("{} ({}..{})", format(median), format(least), format(most));
+	const auto n = figures[name].at("n").get<unsigned>(), runs = line.at("runs").get<unsigned>();
+	std::string words = format(median);
+	if (format(least) != format(most))
+		words += fmt::format(" ({}..{})", format(least), format(most));
+	if (n < runs) // the others waited for it in vain, or it was not seen
+		words += fmt::format(" in {} of {}", n, runs);
+	return words;
 }
 
 std::string milliseconds(double ms) { return format_duration(ms * 1e6); }

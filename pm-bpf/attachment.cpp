@@ -229,7 +229,7 @@ expected<pin_folder> open_to_change(const std::string &folder)
 {
 	if (auto allowed = check_privileges(); !allowed)
 		return tl::unexpected(allowed.error());
-	auto pins = pin_folder::open(pin_folder::access::change, folder);
+	auto pins = pin_folder::open(folder);
 	if (pins)
 		mend(*pins);
 	return pins;
@@ -339,6 +339,8 @@ expected<detach_result> detach(const netns &where, const std::string &netns_name
 	pm_attachment wanted{};
 	if (auto written = write_down(where, wanted); !written)
 		return tl::unexpected(written.error());
+	if (auto active = attached_in(*pins, wanted)) // beside it may be one that another path manager has taken the place of
+		return take_off(*pins, std::move(*active));
 	for (const std::string &name : pins->names())
 		if (auto found = look_at(*pins, name); found && is_netns_of(found->what, wanted))
 			return take_off(*pins, std::move(*found));

@@ -39,17 +39,17 @@ bool is_of_type_bpf(const std::string &path)
 
 } // namespace
 
-expected<pin_folder> pin_folder::open(access wanted, const std::string &path)
+expected<pin_folder> pin_folder::open(const std::string &path)
 {
 	const std::string above = std::filesystem::path(path).parent_path();
 	if (!is_of_type_bpf(above) && (errno == EACCES || errno == EPERM || ::access(above.c_str(), X_OK) == 0))
 		return fail(fmt::format("{} is not a file system of type bpf, where attached policies are kept: "
 					"`mount -t bpf bpf {}`",
 					above, above));
-	if (wanted == access::change && ::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
+	if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
 		return folder_error(fmt::format("cannot make the folder {} for attached policies", path));
 	descriptor lock(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-	if (!lock || ::flock(lock.get(), wanted == access::change ? LOCK_EX : LOCK_SH) != 0)
+	if (!lock || ::flock(lock.get(), LOCK_EX) != 0)
 		return folder_error(fmt::format("cannot open {}, where attached policies are kept", path));
 	return pin_folder(std::move(lock), path);
 }

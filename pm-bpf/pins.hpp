@@ -16,10 +16,9 @@ namespace pm::bpf {
 class pin_folder {
 public:
 	static constexpr const char *usual = "/sys/fs/bpf/pathlab";
-	enum class access { change, read };
 
-	// Makes the folder, to change it; waits for its lock. Fails where there is no file system of type bpf.
-	[[nodiscard]] static expected<pin_folder> open(access wanted, const std::string &path = usual);
+	// Makes the folder if there is none; waits for its lock. Fails where there is no file system of type bpf.
+	[[nodiscard]] static expected<pin_folder> open(const std::string &path = usual);
 
 	[[nodiscard]] const std::string &path() const noexcept { return path_; }
 	[[nodiscard]] std::string path_of(const std::string &name) const { return path_ + '/' + name; }

@@ -5,9 +5,11 @@
 #include <ctime>
 #include <filesystem>
 #include <set>
+#include <utility>
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "replay/compare_machine.hpp"
 #include "replay/compare_runs.hpp"
@@ -52,9 +54,13 @@ json about(const compare_options &options)
 		{"method", describe_versions().at("method")}};
 }
 
-json left_out(std::string_view backend, const std::string &place, const std::string &reason)
+// part: what of the backend, if it is not all of it.
+json left_out(std::string_view backend, const std::string &place, const std::string &reason, const std::string &part = {})
 {
-	return {{"backend", backend}, {"place", place}, {"reason", reason}};
+	return {{"backend", backend},
+		{"place", place},
+		{"part", part.empty() ? json(nullptr) : json(part)},
+		{"reason", reason}};
 }
 
 expected<std::vector<job>> make_jobs(const compare_options &options, const std::string &recorded, output_folder &folder)
@@ -147,6 +153,7 @@ private:
 		const auto before = kept_.find("recording");
 		if (before && fs::exists(file)) {
 			result_.recording = *before;
+			recording_is_kept_ = true;
 			return {};
 		}
 		tell_(0, fmt::format("recording {} real connections", options_.connections));
@@ -202,10 +209,10 @@ private:
 			if (backend.name == backends().back().name && result_.replays.empty())
 				return tl::unexpected(ran.error());
 			absent_.insert(backend.name);
-			leave_out(left_out(backend.name, "host", "its replays: " + ran.error().text));
+			leave_out(left_out(backend.name, "host", ran.error().text, "replays"));
 			return {};
 		}
-		if (!kept_.any())
+		if (!std::exchange(recording_is_kept_, true))
 			if (auto kept = keep("recording", result_.recording); !kept)
 				return kept;
 		result_.replays.push_back(ran->to_json());
@@ -226,11 +233,13 @@ private:
 	expected<void> stress_everything()
 	{
 		const auto through = contenders();
-		const auto &plans = options_.plans;
-		if (std::none_of(plans.begin(), plans.end(), [](const auto &each) { return each.scenario == "overrun"; }))
+		if (!options_.scenarios_left_out.empty())
 			for (const contender_info &each : through)
 				leave_out(left_out(each.name, this_place(),
-						   "overrun: it takes long there; without --quick it is there"));
+						   fmt::format("that takes long there; {} it is there",
+							       options_.how_much == extent::quick ? "without --quick"
+												  : "with --full"),
+						   fmt::format("{}", fmt::join(options_.scenarios_left_out, ", "))));
 		if (auto done = measure_probes(); !done)
 			return done;
 		const std::size_t all = options_.repetitions * options_.plans.size() * through.size();
@@ -289,7 +298,7 @@ private:
 		for (const auto &absent : measured.left_out)
 			leave_out(left_out(absent.backend, this_place(), absent.reason));
 		if (!measured.failure.empty())
-			leave_out(left_out((*netlink)->name, this_place(), "what counting costs: " + measured.failure));
+			leave_out(left_out((*netlink)->name, this_place(), measured.failure, "what counting costs"));
 		result_.probes = measured.to_json("").at("probes");
 		return result_.probes.is_null() ? expected<void>{} : keep("probes", result_.probes);
 	}
@@ -304,8 +313,9 @@ private:
 		if (options_.how_much == extent::quick && plan.scenario == "overrun" &&
 		    backend.name == "mptcpd-stock") {
 			leave_out(left_out(backend.name, this_place(),
-					   "overrun: waiting for paths that it never opens takes long; without --quick "
-					   "it is there"));
+					   "waiting for paths that it never opens takes long; without --quick it is "
+					   "there",
+					   "overrun"));
 			return {};
 		}
 		const auto ran = stress(one_stress(plan, backend), [](double, const std::string &) {});
@@ -321,7 +331,7 @@ private:
 		}
 		if (ran.failure.empty())
 			return {};
-		leave_out(left_out(backend.name, this_place(), ran.failure));
+		leave_out(left_out(backend.name, this_place(), ran.failure, plan.scenario));
 		return {};
 	}
 
@@ -389,7 +399,7 @@ private:
 	output_folder &folder_;
 	kept_runs &kept_;
 	comparison result_;
-	bool said_where_ = false;
+	bool said_where_ = false, recording_is_kept_ = false;
 	std::set<std::string_view> absent_; // from the replays
 };
 

@@ -7,10 +7,12 @@
 
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "replay/runner.hpp"
 #include "replay/stress.hpp"
+#include "replay/stress_runner.hpp"
 
 namespace pm::replay {
 
@@ -32,11 +34,13 @@ struct compare_options {
 	double seconds = 2; // of load in a replay, at most
 	std::uint64_t tail_events = 300;
 	std::vector<stress_plan> plans;
+	std::vector<std::string> scenarios_left_out; // that the host has, and this place has not
 	unsigned probe_repetitions = 0;
 	unsigned machine_seconds = 3600; // in the virtual machine, at most
 
-	// As much as that takes on the host, or, if we are in there, in the virtual machine: it is slower.
-	[[nodiscard]] static compare_options of(extent how_much, std::uint32_t buffer_bytes = 8u << 20);
+	// As much as that takes on the `host`, or in the virtual machine (`vm`): it is slower.
+	[[nodiscard]] static compare_options of(extent how_much, std::uint32_t buffer_bytes = 8u << 20,
+						std::string_view place = this_place());
 };
 
 // Is told what is being done: how far (0 to 1), and in words.

@@ -3,6 +3,8 @@
 // How much a comparison measures: quick, usual, full; on the host and in the virtual machine, which is slower.
 #include "replay/compare.hpp"
 
+#include <algorithm>
+
 namespace pm::replay {
 
 namespace {
@@ -52,15 +54,24 @@ std::vector<stress_plan> plans_for(extent how_much, bool in_machine, std::uint32
 	return plans;
 }
 
+bool has(const std::vector<stress_plan> &plans, const std::string &scenario)
+{
+	return std::any_of(plans.begin(), plans.end(), [&](const auto &each) { return each.scenario == scenario; });
+}
+
 } // namespace
 
-compare_options compare_options::of(extent how_much, std::uint32_t buffer_bytes)
+compare_options compare_options::of(extent how_much, std::uint32_t buffer_bytes, std::string_view place)
 {
-	const bool inside = std::string_view{this_place()} == "vm";
+	const bool inside = place == "vm";
 	compare_options options;
 	options.how_much = how_much;
 	options.buffer_bytes = buffer_bytes;
 	options.plans = plans_for(how_much, inside, buffer_bytes);
+	for (const stress_plan &each : plans_for(how_much, false, buffer_bytes))
+		if (auto &out = options.scenarios_left_out;
+		    !has(options.plans, each.scenario) && (out.empty() || out.back() != each.scenario))
+			out.push_back(each.scenario);
 	options.probe_repetitions = inside ? 6 : 20; // there each takes longer
 	options.rates = {10'000, 100'000, 200'000};
 	if (how_much == extent::quick) {

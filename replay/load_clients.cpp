@@ -201,12 +201,12 @@ void client_side::close(number i)
 {
 	slot &s = slots_[i];
 	const auto info = read_mptcp_info(s.fd.get());
-	if (options_.watch)
-		options_.watch->closing(i, ipv6(i), info ? info->mptcpi_subflows : 0);
 	sockaddr_in6 name{}; // the port is at the same place in both families
 	socklen_t length = sizeof name;
 	if (!info || ::getsockname(s.fd.get(), reinterpret_cast<sockaddr *>(&name), &length) != 0)
 		return failed(i, "the connection fell back to TCP");
+	if (options_.watch)
+		options_.watch->closing(i, ipv6(i), info->mptcpi_subflows);
 	made_connection made;
 	made.local = lab::client_address(0, ipv6(i));
 	made.remote = lab::server_address(0, ipv6(i));
@@ -224,6 +224,8 @@ void client_side::failed(number i, const std::string &why)
 {
 	if (report_.failed++ == 0)
 		report_.first_failure = why;
+	if (options_.watch)
+		options_.watch->forget(i);
 	over(i);
 }
 

@@ -56,6 +56,7 @@ void path_watch::begin(std::uint64_t connections, clock::time_point now)
 	all_.assign(connections, {});
 	unsettled_.clear();
 	cursor_ = 0;
+	closed_ = 0;
 	begun_ = next_ = next_note_ = rested_ = now;
 	result_ = {};
 	take_over_expectation();
@@ -88,6 +89,7 @@ void path_watch::closing(std::uint64_t connection, bool ipv6, unsigned subflows)
 {
 	watched &one = all_[connection];
 	const unsigned want = wanted(ipv6), begun = std::min(subflows, want);
+	++closed_;
 	result_.expected += want;
 	result_.missing += want - begun;
 	result_.lacking_at_end += begun < want;
@@ -98,6 +100,14 @@ void path_watch::closing(std::uint64_t connection, bool ipv6, unsigned subflows)
 	const unsigned have = one.lacks ? std::min<unsigned>(one.have, begun) : begun;
 	result_.missing += std::uint64_t{every_} * (begun - have);
 	result_.lacking_at_end += begun == want && have < want ? every_ : 0;
+	forget(connection);
+}
+
+void path_watch::forget(std::uint64_t connection)
+{
+	watched &one = all_[connection];
+	if (one.fd < 0)
+		return;
 	if (one.lacks)
 		lacking_.fetch_sub(1);
 	settle(connection);
@@ -216,8 +226,10 @@ path_watch::result path_watch::take()
 {
 	note(next_note_);
 	result_.path_seconds *= every_;
+	// Those that are asked may stand for more than there are.
 	result_.missing = std::min(result_.missing, result_.expected);
-	result_.most_lacking *= every_;
+	result_.lacking_at_end = std::min(result_.lacking_at_end, closed_);
+	result_.most_lacking = std::min<std::uint64_t>(result_.most_lacking * every_, all_.size());
 	for (auto &point : result_.timeline)
 		point.second *= every_;
 	return std::move(result_);

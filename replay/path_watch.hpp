@@ -45,6 +45,8 @@ public:
 	// Before its socket is closed, with as many subflows beyond the first as it says that it has, also those that are
 	// being opened.
 	void closing(std::uint64_t connection, bool ipv6, unsigned subflows);
+	// Instead: it has fallen back to TCP, so there are no paths that it could lack.
+	void forget(std::uint64_t connection);
 	void look(clock::time_point now); // at a few
 	[[nodiscard]] clock::time_point next_look() const noexcept { return next_; }
 	[[nodiscard]] bool closes_all() const noexcept { return close_all_.load(std::memory_order_relaxed); }
@@ -92,6 +94,7 @@ private:
 	std::size_t cursor_ = 0; // of unsettled_: those before it are still to be asked in this round
 	clock::time_point begun_{}, next_{}, round_began_{}, next_note_{};
 	clock::time_point rested_{}; // no earlier may the next round begin
+	std::uint64_t closed_ = 0;
 	clock::duration round_cost_{}, step_{std::chrono::milliseconds(10)};
 	result result_;
 };

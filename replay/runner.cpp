@@ -201,11 +201,13 @@ std::optional<std::string> why_excluded(const run_options &options, const run_re
 expected<decision_counts> compare_decisions(event_stream &stream, const backend_options &options,
 					    backend_report &result)
 {
-	decision_log none = [] {
-		auto empty = decision_log::create();
-		return std::move(*empty);
-	}();
-	decision_log &made = result.decisions ? *result.decisions : none;
+	if (!result.decisions) { // of a backend that cannot be seen to decide
+		auto none = decision_log::create();
+		if (!none)
+			return tl::unexpected(none.error());
+		result.decisions.emplace(std::move(*none));
+	}
+	decision_log &made = *result.decisions;
 	if (auto rewound = made.rewind(); !rewound)
 		return tl::unexpected(rewound.error());
 	if (auto rewound = stream.rewind(); !rewound)

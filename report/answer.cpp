@@ -221,7 +221,7 @@ std::string why_not(const results &all, const std::string &backend, const std::s
 {
 	const json *found = nullptr;
 	for (const json &each : all.data.at("left_out"))
-		if (each.at("backend") == backend && (!found || each.at("place") == place))
+		if (each.at("backend") == backend && is_of_all(each) && (!found || each.at("place") == place))
 			found = &each;
 	return found ? fmt::format("{}: {}", place_in_words(found->at("place")), found->at("reason").get<std::string>())
 		     : "there is no run of it that counts";

@@ -28,7 +28,7 @@ std::string machine_difference(const json &before, const json &after)
 }
 
 // By which method the results were measured: those without a number are older than the second.
-double method_of(const json &data) { return data.at("versions").value("method", 1.0); }
+double method_of(const json &data) { return number_at(data, "/versions/method").value_or(1); }
 
 std::size_t count_if(const std::vector<changed_figure> &figures, bool (*is)(const changed_figure &))
 {
@@ -39,7 +39,7 @@ std::size_t count_if(const std::vector<changed_figure> &figures, bool (*is)(cons
 std::string reason_of(const results &in, const point &of)
 {
 	for (const json &each : in.data.at("left_out"))
-		if (each.at("backend") == of.backend && each.at("place") == of.place)
+		if (each.at("backend") == of.backend && each.at("place") == of.place && is_of_all(each))
 			return each.at("reason");
 	return {};
 }
@@ -48,7 +48,7 @@ void add_gone(comparison_of_results &to, const point &of, const std::string &wha
 {
 	const std::string load = fmt::format("{}, {}", of.scenario, of.load_in_words());
 	for (gone &each : to.vanished)
-		if (each.backend == of.backend && each.place == of.place && each.what == what) {
+		if (each.backend == of.backend && each.place == of.place && each.what == what && each.why == why) {
 			each.loads.push_back(load);
 			return;
 		}

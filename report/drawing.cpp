@@ -62,7 +62,7 @@ std::vector<std::vector<double>> timeline_of(const json &run)
 	return thinned(rows);
 }
 
-double path_seconds(const json &run) { return run.at("missing").value("path_seconds", 0.0); }
+double path_seconds(const json &run) { return number_at(run, "/missing/path_seconds").value_or(0); }
 
 } // namespace
 

@@ -45,7 +45,7 @@ burst burst_of(const point &at)
 
 double room_of(const service &by, const point &at)
 {
-	return by.fixed_events > 0 ? by.fixed_events : number(at, "buffer_bytes") / bytes_per_event;
+	return by.fixed_events > 0 ? by.fixed_events : number(at, "buffer_bytes") / by.bytes_per_event;
 }
 
 double predicted(const service &by, const point &at) { return lost_share(by, burst_of(at), room_of(by, at)); }
@@ -115,7 +115,7 @@ double lost_share(const service &by, const burst &of, double room)
 
 double buffer_for(const service &by, const burst &of, double share)
 {
-	return std::max(0.0, longest_queue(by, of) - share * of.all * by.events_per_connection) * bytes_per_event;
+	return std::max(0.0, longest_queue(by, of) - share * of.all * by.events_per_connection) * by.bytes_per_event;
 }
 
 std::size_t fitted_model::telling() const { return errors_of(checks).size(); }
@@ -126,9 +126,11 @@ std::optional<fitted_model> fit_model(const std::vector<point> &points, const st
 				      const std::string &backend)
 {
 	const selection all = with_values(of_backend(select(points, part::stress, place, ""), backend), "lost_share");
-	fitted_model model{.backend = backend, .place = place, .by = {}, .at_worst = {}, .fitted_on = "", .checks = {}};
+	fitted_model model{.backend = backend, .place = place, .by = {}, .at_worst = {}, .checks = {}};
 	if (backend == "mptcpd-stock")
 		model.by.fixed_events = room_of_stock;
+	if (backend == "ringbuf")
+		model.by.bytes_per_event = bytes_in_ring;
 	measure_service(model.by, all);
 	if (model.by.events_per_s <= 0)
 		return {};
@@ -140,9 +142,6 @@ std::optional<fitted_model> fit_model(const std::vector<point> &points, const st
 			fit.push_back(rest[i]);
 		std::erase_if(rest,
 			      [&](const point *each) { return std::find(fit.begin(), fit.end(), each) != fit.end(); });
-		model.fitted_on = fmt::format("{} points, every second one", fit.size());
-	} else {
-		model.fitted_on = fmt::format("the scenario overrun ({} points)", fit.size());
 	}
 	model.at_worst = model.by;
 	model.by.pause_s = best_pause(model.by, fit, &summary::median);

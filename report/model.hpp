@@ -12,8 +12,9 @@
 
 namespace pm::report {
 
-// A byte of buffer that is asked for is two in the kernel (socket(7)), and an event is charged 832 of those.
-inline constexpr double bytes_per_event = 416;
+// What an event takes of the buffer that was asked for. Of a socket's: a byte asked for is two in the kernel (socket(7)), and an
+// event is charged 832 of those. Of a ring buffer's: a header and a struct pm_event.
+inline constexpr double bytes_in_socket = 416, bytes_in_ring = 72;
 
 // How a backend reads.
 struct service {
@@ -21,6 +22,7 @@ struct service {
 	double pause_s = 0; // how long it is away when a burst begins: the fitted parameter
 	double events_per_connection = 0;
 	double fixed_events = 0; // room, where the buffer cannot be set; 0: it can
+	double bytes_per_event = bytes_in_socket;
 };
 
 // So many connections, at so many a second, of `all` connections that count.
@@ -44,7 +46,6 @@ struct fitted_model {
 	std::string backend, place;
 	service by; // fitted to the median of the runs
 	service at_worst; // fitted to the run that lost most
-	std::string fitted_on; // which points, in words
 	std::vector<checked_point> checks; // on loads that it was not fitted on
 	// |predicted - measured|, over the checks where either is above 0: that nothing is lost of a load that asks nothing of
 	// a buffer is no achievement.

@@ -272,7 +272,7 @@ section loss_of_replays(const std::vector<point> &points)
 			  "made. The picture has the recording; the bursts are in the table."};
 	for (const std::string &place : places_of(points, part::replay)) {
 		const selection everything = select(points, part::replay, place, "");
-		const selection recorded = select(points, part::replay, place, "recorded");
+		const selection recorded = with_values(select(points, part::replay, place, "recorded"), "lost_share");
 		if (!recorded.empty()) {
 			const auto rate = [](const point &one) { return one.rate(); };
 			plot what{.name = "replay-" + place,

@@ -43,14 +43,6 @@ constexpr double usual_buffer = 8 << 20; // of which nothing is said
 
 using reading = std::optional<double>;
 
-reading number_at(const json &run, const char *where)
-{
-	const json::json_pointer at{where};
-	if (!run.contains(at) || !run.at(at).is_number())
-		return {};
-	return run.at(at).get<double>();
-}
-
 reading scaled(reading value, double by) { return value ? reading{*value * by} : reading{}; }
 
 reading ratio(reading part, reading whole)
@@ -181,8 +173,8 @@ reading cpu_beyond_none(const point &at, const json &run)
 
 std::string pace_in_words(const json &pace)
 {
-	if (pace.contains("speed"))
-		return fmt::format("own times x{:g}", pace.value("speed", 1.0));
+	if (const reading speed = number_at(pace, "/speed"))
+		return fmt::format("own times x{:g}", *speed);
 	const json rate = pace.value("rate", json{});
 	return rate.is_number() ? fmt::format("{:.0f}/s", rate.get<double>()) : "full rate";
 }
@@ -190,7 +182,7 @@ std::string pace_in_words(const json &pace)
 point point_of(part of, const json &run)
 {
 	point one{.of = of,
-		  .place = run.value("place", "host"),
+		  .place = run.value("place", json{}).is_string() ? run.at("place").get<std::string>() : "host",
 		  .scenario = of == part::stress
 				      ? run.at("scenario").get<std::string>()
 				      : std::filesystem::path{run.at("trace").get<std::string>()}.stem().string(),

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "replay/interrupt.hpp"
 #include "report/accounts.hpp"
 #include "report/answer.hpp"
 #include "report/drawing.hpp"
@@ -52,12 +53,12 @@ std::vector<std::string> warnings_of(const results &all, const std::vector<point
 section left_out(const results &all, const std::vector<point> &points)
 {
 	section one{.id = "left-out", .title = "Left out"};
-	table backends{.caption = "Backends that could not run",
+	table backends{.caption = "Backends that did not run, or not in all",
 		       .head = {"backend", "where", "why"},
 		       .rows = {},
 		       .left = 3};
 	for (const json &each : all.data.at("left_out"))
-		backends.rows.push_back({each.at("backend"), place_in_words(each.at("place")), each.at("reason")});
+		backends.rows.push_back({each.at("backend"), place_in_words(each.at("place")), reason_in_words(each)});
 	table runs{.caption = "Runs that are in no figure",
 		   .head = {"backend", "scenario", "where", "load", "repetition", "why"},
 		   .rows = {},
@@ -287,8 +288,11 @@ document make_document(const std::vector<results> &runs)
 
 expected<void> write_report(const std::vector<results> &runs, const std::string &folder, const std::string &pictures)
 {
+	const bool was_interrupted = replay::interrupted(); // then this is the report of what there is
 	document all = make_document(runs);
 	draw_pictures(all);
+	if (replay::interrupted() && !was_interrupted) // so was gnuplot; what was written before is better
+		return replay::fail_interrupted();
 	for (const section &in : all.sections)
 		for (const picture &each : in.pictures) {
 			if (pictures.empty() || each.wide.empty())

@@ -21,7 +21,7 @@ using pointer = json::json_pointer;
 
 // number: 0 or more, and such that sums of it are exact enough; difference: may be below 0. name: goes into the pictures'
 // scripts, the page's ids and commands for a shell, so it has no sign that means something there. counts: by stage.
-enum class type { text, name, number, difference, rate, flag, list, object, counts, pairs };
+enum class type { text, texts, name, number, difference, rate, flag, list, object, counts, pairs };
 
 constexpr double largest_number = 1e18;
 
@@ -32,17 +32,29 @@ bool is_pair(const json &value)
 	return value.is_array() && value.size() == 2 && is_count(value[0]) && is_count(value[1]);
 }
 
-bool is_name(const json &value)
+bool is_text(const json &value) { return value.is_string(); }
+
+bool is_word(const std::string &text)
 {
-	return value.is_string() && !value.get_ref<const std::string &>().empty() &&
-	       value.get_ref<const std::string &>().find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") ==
-		       std::string::npos;
+	return !text.empty() &&
+	       text.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string::npos;
+}
+
+bool is_name(const json &value) { return value.is_string() && is_word(value.get_ref<const std::string &>()); }
+
+bool are_counts(const json &value)
+{
+	for (const auto &[stage, count] : value.items())
+		if (!is_word(stage) || !is_count(count))
+			return false;
+	return value.is_object();
 }
 
 bool is(const json &value, type wanted)
 {
 	switch (wanted) {
-	case type::text: return value.is_string();
+	case type::text: return is_text(value);
+	case type::texts: return value.is_array() && std::all_of(value.begin(), value.end(), is_text);
 	case type::name: return is_name(value);
 	case type::number: return is_count(value);
 	case type::difference: return is_number(value) && value.get<double>() >= -largest_number;
@@ -50,7 +62,7 @@ bool is(const json &value, type wanted)
 	case type::flag: return value.is_boolean();
 	case type::list: return value.is_array();
 	case type::object: return value.is_object();
-	case type::counts: return value.is_object() && std::all_of(value.begin(), value.end(), is_count);
+	case type::counts: return are_counts(value);
 	case type::pairs: return value.is_array() && std::all_of(value.begin(), value.end(), is_pair);
 	}
 	return false;
@@ -110,7 +122,9 @@ constexpr field of_replay_run[] = {
 	{"/pace", type::object},
 	{"/pace/rate", type::rate, optional},
 	{"/pace/speed", type::number, optional},
+	{"/settings", type::texts, optional},
 	{"/emitted", type::number},
+	{"/delivered", type::number},
 	{"/lost", type::counts},
 	{"/decisions", type::object},
 	{"/decisions/expected", type::number, optional},
@@ -125,8 +139,10 @@ constexpr field of_stress_run[] = {
 	{"/backend", type::name},
 	{"/policy", type::name},
 	{"/place", type::name},
+	{"/settings", type::texts, optional},
 	{"/load", type::object},
 	{"/load/rate", type::rate},
+	{"/load/families", type::name, optional},
 	{"/load/connections", type::number, optional},
 	{"/load/paths", type::number, optional},
 	{"/load/buffer_bytes", type::number, optional},
@@ -169,7 +185,10 @@ constexpr field of_stress_run[] = {
 	{"/recovery_ms", type::number, optional},
 	{"/moving_ms", type::number, optional},
 };
-constexpr field of_left_out[] = {{"/backend", type::name}, {"/place", type::name}, {"/reason", type::text}};
+constexpr field of_left_out[] = {{"/backend", type::name},
+				 {"/place", type::name},
+				 {"/part", type::text, optional},
+				 {"/reason", type::text}};
 
 // What is there and not null.
 const json *find(const json &in, const pointer &at)
@@ -231,11 +250,10 @@ std::string first_wrong_of(const json &data)
 	return wrong;
 }
 
-void exclude_what_does_not_add_up(json &run)
+void exclude_what_does_not_add_up(json &run, const json &events)
 {
-	if (find(run, pointer{"/excluded"}) || !find(run, pointer{"/events"}))
+	if (find(run, pointer{"/excluded"}))
 		return;
-	const json &events = run.at("events");
 	auto sum = events.at("delivered").get<std::uint64_t>();
 	for (const auto &[stage, count] : events.at("lost").items())
 		sum += count.get<std::uint64_t>();
@@ -270,7 +288,10 @@ expected<results> check_results(const std::string &name, json data)
 	if (const std::string wrong = first_wrong_of(data); !wrong.empty())
 		return fail(fmt::format("{} is not as its schema {} has it: {}", name, results_schema, wrong));
 	for (json &run : data.at("stress"))
-		exclude_what_does_not_add_up(run);
+		if (find(run, pointer{"/events"}))
+			exclude_what_does_not_add_up(run, run.at("events"));
+	for (json &run : data.at("replay"))
+		exclude_what_does_not_add_up(run, run);
 	return results{name, std::move(data)};
 }
 
@@ -286,13 +307,24 @@ expected<results> read_results(const std::string &path)
 	text << stream.rdbuf();
 	if (stream.bad())
 		return fail_errno(fmt::format("cannot read the results {}", file));
-	json data = json::parse(text.str(), nullptr, false);
+	constexpr int deepest = 64; // ours are 6 deep; what walks through them is recursive
+	bool too_deep = false;
+	json data = json::parse(
+		text.str(), [&](int depth, json::parse_event_t, json &) { return !(too_deep |= depth > deepest); }, false);
+	if (too_deep)
+		return fail(fmt::format("{} is no results.json of pathlab: it is nested more than {} deep", file, deepest));
 	if (data.is_discarded())
 		return fail(fmt::format("{} is no JSON, or was cut off", file));
 	auto checked = check_results(file, std::move(data));
 	if (checked)
 		checked->name = path;
 	return checked;
+}
+
+std::optional<double> number_at(const json &in, const char *where)
+{
+	const json *found = find(in, pointer{where});
+	return found && found->is_number() ? std::optional{found->get<double>()} : std::nullopt;
 }
 
 expected<void> write_whole(const std::string &path, const std::string &text)

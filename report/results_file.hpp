@@ -4,6 +4,7 @@
 // costs no earlier file.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include <nlohmann/json.hpp>
@@ -28,6 +29,9 @@ struct results {
 
 // The same for what is at hand already.
 [[nodiscard]] expected<results> check_results(const std::string &name, json data);
+
+// A number in results, such as "/rate/made_per_s" of a run; nothing where it is missing, null or no number.
+[[nodiscard]] std::optional<double> number_at(const json &in, const char *where);
 
 // Writes PATH.part and renames it. On failure nothing is left of it, and what PATH was before is still there.
 [[nodiscard]] expected<void> write_whole(const std::string &path, const std::string &text);

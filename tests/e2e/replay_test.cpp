@@ -52,6 +52,15 @@ TEST_F(replay, every_backend_decides_the_same_in_every_shape)
 }
 
 // Also on the kernels that Debian ships: tests/on-older-kernel.
+TEST_F(replay, takes_its_trace_also_behind_an_option_that_may_be_given_several_times)
+{
+	succeed({"generate", "--shape", "poisson", "--connections", "5", "--rate", "1000", "-o", "trace"});
+	for (const words &arguments :
+	     {words{"replay", "-j", "--policy", "ndiffports", "--through", "native", "trace"},
+	      words{"replay", "-j", "--through", "native", "--policy", "ndiffports", "--set", "subflows=2", "trace"}})
+		EXPECT_EQ(json::parse(succeed(arguments)).at("replay").size(), 1u);
+}
+
 TEST_F(replay, every_policy_decides_in_the_kernel_as_here)
 {
 	generate("trace", 60, "mobility");

@@ -37,10 +37,18 @@ TEST(advise_model, whoever_reads_faster_than_they_come_needs_room_for_the_pause_
 TEST(advise_model, the_buffer_that_it_asks_for_is_just_enough)
 {
 	for (const double share : {0.0, 0.01, 0.2}) {
-		const double room = buffer_for(slow, large, share) / bytes_per_event;
+		const double room = buffer_for(slow, large, share) / bytes_in_socket;
 		EXPECT_NEAR(lost_share(slow, large, room), share, 1e-9);
 		EXPECT_GT(lost_share(slow, large, room - 10), share);
 	}
+}
+
+TEST(advise_model, a_ring_takes_less_for_an_event_than_a_socket)
+{
+	service ring = slow;
+	ring.bytes_per_event = bytes_in_ring;
+	EXPECT_DOUBLE_EQ(buffer_for(ring, large, 0), 3000 * bytes_in_ring);
+	EXPECT_LT(bytes_in_ring, bytes_in_socket);
 }
 
 // Runs as a queue with a known pause would have made them; the fit sees the overrun only.
@@ -51,7 +59,7 @@ json made_by(const service &truth)
 			     std::uint64_t buffer) {
 		const burst of{2000 * of_all, burst_rate, 2000};
 		const auto lost = static_cast<std::uint64_t>(
-			lost_share(truth, of, static_cast<double>(buffer) / bytes_per_event) * 8000);
+			lost_share(truth, of, static_cast<double>(buffer) / bytes_in_socket) * 8000);
 		for (unsigned repetition = 1; repetition <= 3; ++repetition) {
 			json run = test::made_run(scenario, "netlink", "host", rate, repetition, lost);
 			run["load"]["buffer_bytes"] = buffer;

@@ -2,6 +2,8 @@
 //
 // What a comparison puts path managers through.
 #include <algorithm>
+#include <set>
+#include <string>
 
 #include <gtest/gtest.h>
 
@@ -22,12 +24,30 @@ TEST(compare_plans, have_the_buffer_that_was_asked_for_unless_their_scenario_has
 	EXPECT_EQ(compare_options::of(extent::quick).plans.front().load.buffer_bytes, 8u << 20);
 }
 
+std::set<std::string> scenarios_in(const compare_options &of)
+{
+	std::set<std::string> all;
+	for (const stress_plan &plan : of.plans)
+		all.insert(plan.scenario);
+	return all;
+}
+
 TEST(compare_plans, have_an_overrun_on_the_host)
 {
+	for (const extent how_much : {extent::quick, extent::usual, extent::full})
+		EXPECT_TRUE(scenarios_in(compare_options::of(how_much)).contains("overrun"));
+}
+
+TEST(compare_plans, say_which_scenarios_the_virtual_machine_is_spared)
+{
 	for (const extent how_much : {extent::quick, extent::usual, extent::full}) {
-		const auto plans = compare_options::of(how_much).plans;
-		EXPECT_TRUE(std::any_of(plans.begin(), plans.end(),
-					[](const stress_plan &plan) { return plan.scenario == "overrun"; }));
+		const auto host = compare_options::of(how_much, 65536, "host"), vm = compare_options::of(how_much, 65536, "vm");
+		EXPECT_TRUE(host.scenarios_left_out.empty());
+		auto all = scenarios_in(vm);
+		for (const std::string &each : vm.scenarios_left_out)
+			EXPECT_TRUE(all.insert(each).second) << each;
+		EXPECT_EQ(all, scenarios_in(host));
+		EXPECT_EQ(vm.scenarios_left_out.empty(), how_much == extent::full);
 	}
 }
 

@@ -45,6 +45,24 @@ TEST(path_watch, counts_each_path_that_was_not_begun_once)
 	EXPECT_EQ(result.lacking_at_end, number);
 }
 
+TEST(path_watch, does_not_ask_for_paths_of_what_fell_back_and_finds_no_more_lacking_than_there_are)
+{
+	path_watch watch;
+	watch.expect(1, 0);
+	watch.ask_one_in(5);
+	watch.begin(7, path_watch::clock::now()); // two of them are asked, and stand for ten
+	const descriptor socket(eventfd(0, EFD_CLOEXEC));
+	for (unsigned i = 0; i < 7; ++i)
+		watch.answered(i, socket.get(), false);
+	watch.forget(1);
+	for (const unsigned i : {0u, 2u, 3u, 4u, 5u, 6u})
+		watch.closing(i, false, 1);
+	EXPECT_EQ(watch.open(), 0u);
+	const auto result = watch.take();
+	EXPECT_EQ(result.expected, 6u);
+	EXPECT_EQ(result.lacking_at_end, 6u);
+}
+
 // Each connection that is answered is to be asked soon, and yet all that are not settled are not to be asked for it each time.
 TEST(path_watch, takes_its_share_of_the_time_whatever_comes)
 {

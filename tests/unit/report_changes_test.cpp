@@ -104,6 +104,21 @@ TEST(gone, nothing_is_where_nothing_changed)
 	EXPECT_TRUE(same.vanished.empty());
 }
 
+TEST(gone, is_not_explained_by_what_only_a_part_of_it_lacks)
+{
+	const json before = test::made_results();
+	json after = before, runs = json::array();
+	for (json &run : after["stress"])
+		if (run["backend"] != "bpf")
+			runs.push_back(run);
+	after["stress"] = runs;
+	for (const auto &[part, reason] : {std::pair{json("overrun"), "that takes long"}, {json(nullptr), "no privilege"}})
+		after["left_out"].push_back({{"backend", "bpf"}, {"place", "vm"}, {"part", part}, {"reason", reason}});
+	const std::string said = compare_results(read(before), read(after)).in_one_sentence();
+	EXPECT_TRUE(has(said, "no privilege")) << said;
+	EXPECT_FALSE(has(said, "takes long")) << said;
+}
+
 TEST(gone, is_a_backend_that_stopped_working)
 {
 	const auto found = after_a_change([](json &) { return false; });

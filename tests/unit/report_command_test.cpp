@@ -42,6 +42,8 @@ TEST(report_command, names_all_that_is_not)
 	for (const auto &each : cases)
 		EXPECT_NE(command_of("steady", each.change).find(each.option), std::string::npos) << each.option;
 	EXPECT_NE(command_of("steady", json::object(), {"subflows=2"}).find("--set subflows=2"), std::string::npos);
+	const std::string hostile = command_of("steady", json::object(), {"a=1; id 'x'"});
+	EXPECT_NE(hostile.find(R"(--set 'a=1; id '\''x'\''')"), std::string::npos) << hostile;
 }
 
 TEST(report_command, leaves_to_a_scenario_what_it_sets_itself)

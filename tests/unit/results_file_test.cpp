@@ -2,6 +2,8 @@
 //
 // results.json of whoever wrote it: whatever is in its fields, there is a report, or one sentence that says what is wrong.
 #include <algorithm>
+#include <cstdio>
+#include <fstream>
 
 #include <gtest/gtest.h>
 
@@ -56,6 +58,31 @@ TEST(results_file, a_name_with_a_sign_that_means_something_elsewhere_is_refused)
 			EXPECT_TRUE(has(refusal_of(data), std::string{field} + " may only have a-z, 0-9 and - in it"))
 				<< name;
 		}
+}
+
+TEST(results_file, what_is_nested_without_end_is_refused_before_anything_walks_through_it)
+{
+	const std::string file = testing::TempDir() + "pathlab-nested.json";
+	std::string text = test::made_results().dump();
+	text.insert(text.rfind('}'), ",\"x\":" + std::string(300'000, '[') + std::string(300'000, ']'));
+	std::ofstream{file} << text;
+	const auto read = read_results(file);
+	std::remove(file.c_str());
+	ASSERT_FALSE(read);
+	EXPECT_TRUE(has(read.error().text, "nested more than 64 deep")) << read.error().text;
+}
+
+TEST(results_file, a_sum_that_does_not_close_is_in_no_figure)
+{
+	json data = test::made_results({.repetitions = 1});
+	data["replay"][0]["delivered"] = data["replay"][0]["delivered"].get<std::uint64_t>() + 1;
+	data["stress"][0]["events"] = {{"emitted", 10}, {"delivered", 1}, {"lost", {{"socket", 8}}}};
+	const auto read = check_results("made", data);
+	ASSERT_TRUE(read) << read.error().text;
+	for (const char *list : {"replay", "stress"}) {
+		EXPECT_TRUE(has(read->data[list][0].value("excluded", json{}).dump(), "its sum does not close")) << list;
+		EXPECT_TRUE(read->data[list][1].value("excluded", json{}).is_null()) << list;
+	}
 }
 
 // ---- every field, without it and with what does not belong there ----
@@ -130,6 +157,11 @@ TEST(results_file, whatever_is_in_a_field_makes_a_report_or_one_sentence)
 			around.erase(at.back());
 		else
 			around.erase(0);
+		judge(data, at);
+	}
+	for (const json::json_pointer &at : places) { // which many may be
+		json data = good;
+		data[at] = nullptr;
 		judge(data, at);
 	}
 	EXPECT_GT(refused, places.size() / 4);
