@@ -158,7 +158,8 @@ expected<void> run(const options &given, context &all)
 	options asked = given;
 	if (!(asked.rate > 0) || !(asked.burst.value_or(1) > 0) || !(asked.burst_rate.value_or(1) > 0) ||
 	    !(asked.loss >= 0 && asked.loss < 1))
-		return fail_usage("--rate, --burst and --burst-rate are numbers above 0, --loss a share from 0 to below 1");
+		return fail_usage(
+			"--rate, --burst and --burst-rate are numbers above 0, --loss a share from 0 to below 1");
 	asked.burst = asked.burst.value_or(asked.rate); // a second's worth
 	asked.burst_rate = asked.burst_rate.value_or(10 * asked.rate);
 	const auto read = report::read_results(asked.folder);

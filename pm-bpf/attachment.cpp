@@ -339,7 +339,8 @@ expected<detach_result> detach(const netns &where, const std::string &netns_name
 	pm_attachment wanted{};
 	if (auto written = write_down(where, wanted); !written)
 		return tl::unexpected(written.error());
-	if (auto active = attached_in(*pins, wanted)) // beside it may be one that another path manager has taken the place of
+	// Beside the one in charge there may be one whose place another path manager has taken meanwhile.
+	if (auto active = attached_in(*pins, wanted))
 		return take_off(*pins, std::move(*active));
 	for (const std::string &name : pins->names())
 		if (auto found = look_at(*pins, name); found && is_netns_of(found->what, wanted))

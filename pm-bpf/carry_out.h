@@ -106,11 +106,11 @@ static __always_inline void count_command(const struct pm_command *command, int 
 	if (!counted)
 		return;
 	if (command->type <= PM_CLOSE_SUBFLOW)
-		counted->commands[command->type]++;
+		__sync_fetch_and_add(&counted->commands[command->type], 1);
 	if (error < 0) {
 		pm_u32 code = -error;
 
-		counted->errors[code < PM_COUNTED_ERRNOS ? code : 0]++;
+		__sync_fetch_and_add(&counted->errors[code < PM_COUNTED_ERRNOS ? code : 0], 1);
 	}
 }
 

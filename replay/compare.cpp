@@ -55,7 +55,8 @@ json about(const compare_options &options)
 }
 
 // part: what of the backend, if it is not all of it.
-json left_out(std::string_view backend, const std::string &place, const std::string &reason, const std::string &part = {})
+json left_out(std::string_view backend, const std::string &place, const std::string &reason,
+	      const std::string &part = {})
 {
 	return {{"backend", backend},
 		{"place", place},

@@ -112,8 +112,9 @@ std::string comparison_of_results::in_one_sentence() const
 	if (!elsewhere.empty())
 		words += fmt::format("; they were not measured on the same machine ({})", elsewhere);
 	if (methods.first != methods.second)
-		words += fmt::format("; they were measured by methods {:g} and {:g}, so that a difference may be one of measuring",
-				     methods.first, methods.second);
+		words += fmt::format(
+			"; they were measured by methods {:g} and {:g}, so that a difference may be one of measuring",
+			methods.first, methods.second);
 	return words + '.';
 }
 

@@ -36,8 +36,7 @@ bool is_text(const json &value) { return value.is_string(); }
 
 bool is_word(const std::string &text)
 {
-	return !text.empty() &&
-	       text.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string::npos;
+	return !text.empty() && text.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string::npos;
 }
 
 bool is_name(const json &value) { return value.is_string() && is_word(value.get_ref<const std::string &>()); }
@@ -310,9 +309,11 @@ expected<results> read_results(const std::string &path)
 	constexpr int deepest = 64; // ours are 6 deep; what walks through them is recursive
 	bool too_deep = false;
 	json data = json::parse(
-		text.str(), [&](int depth, json::parse_event_t, json &) { return !(too_deep |= depth > deepest); }, false);
+		text.str(), [&](int depth, json::parse_event_t, json &) { return !(too_deep |= depth > deepest); },
+		false);
 	if (too_deep)
-		return fail(fmt::format("{} is no results.json of pathlab: it is nested more than {} deep", file, deepest));
+		return fail(
+			fmt::format("{} is no results.json of pathlab: it is nested more than {} deep", file, deepest));
 	if (data.is_discarded())
 		return fail(fmt::format("{} is no JSON, or was cut off", file));
 	auto checked = check_results(file, std::move(data));

@@ -199,7 +199,8 @@ std::string command_for(const selection &of)
 		std::string line = fmt::format("pathlab stress --through {} {} -n {}", fmt::join(backends_of(of), ","),
 					       words, std::max<std::size_t>(1, each->runs.size()));
 		if (each->place == "vm")
-			line = fmt::format("mkdir -p OUT && ./run vm --share $PWD/OUT -- build/pathlab/{} -o OUT", line);
+			line = fmt::format("mkdir -p OUT && ./run vm --share $PWD/OUT -- build/pathlab/{} -o OUT",
+					   line);
 		all += (all.empty() ? "" : "\n") + line;
 	}
 	return all;

@@ -41,7 +41,8 @@ TEST(compare_plans, have_an_overrun_on_the_host)
 TEST(compare_plans, say_which_scenarios_the_virtual_machine_is_spared)
 {
 	for (const extent how_much : {extent::quick, extent::usual, extent::full}) {
-		const auto host = compare_options::of(how_much, 65536, "host"), vm = compare_options::of(how_much, 65536, "vm");
+		const auto host = compare_options::of(how_much, 65536, "host"),
+			   vm = compare_options::of(how_much, 65536, "vm");
 		EXPECT_TRUE(host.scenarios_left_out.empty());
 		auto all = scenarios_in(vm);
 		for (const std::string &each : vm.scenarios_left_out)

@@ -112,7 +112,8 @@ TEST(gone, is_not_explained_by_what_only_a_part_of_it_lacks)
 		if (run["backend"] != "bpf")
 			runs.push_back(run);
 	after["stress"] = runs;
-	for (const auto &[part, reason] : {std::pair{json("overrun"), "that takes long"}, {json(nullptr), "no privilege"}})
+	for (const auto &[part, reason] :
+	     {std::pair{json("overrun"), "that takes long"}, {json(nullptr), "no privilege"}})
 		after["left_out"].push_back({{"backend", "bpf"}, {"place", "vm"}, {"part", part}, {"reason", reason}});
 	const std::string said = compare_results(read(before), read(after)).in_one_sentence();
 	EXPECT_TRUE(has(said, "no privilege")) << said;

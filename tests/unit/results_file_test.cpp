@@ -80,7 +80,8 @@ TEST(results_file, a_sum_that_does_not_close_is_in_no_figure)
 	const auto read = check_results("made", data);
 	ASSERT_TRUE(read) << read.error().text;
 	for (const char *list : {"replay", "stress"}) {
-		EXPECT_TRUE(has(read->data[list][0].value("excluded", json{}).dump(), "its sum does not close")) << list;
+		EXPECT_TRUE(has(read->data[list][0].value("excluded", json{}).dump(), "its sum does not close"))
+			<< list;
 		EXPECT_TRUE(read->data[list][1].value("excluded", json{}).is_null()) << list;
 	}
 }

@@ -37,7 +37,7 @@ struct inet_sock {
 	__be16 inet_sport;
 };
 struct tcp_sock {
-	pm_u32 snd_cwnd, srtt_us;
+	pm_u32 snd_cwnd, srtt_us, total_retrans;
 };
 #pragma clang attribute pop
 
@@ -85,25 +85,27 @@ OF_SUBFLOW(listener_created, PM_LISTENER_CREATED)
 OF_SUBFLOW(listener_closed, PM_LISTENER_CLOSED)
 
 /* In these the subflow is owned, so its options can be set. */
-#define OF_OWNED_SUBFLOW(name, type)                                                            \
-	SEC("struct_ops/" #name)                                                                \
-	void BPF_PROG(probe_##name, struct mptcp_sock *msk, struct sock *ssk)                   \
-	{                                                                                       \
-		struct probe_record *record = begin(msk, type);                                 \
-		pm_u32 mark = probe_mark;                                                       \
-		int error = 0;                                                                  \
-		if (!record)                                                                    \
-			return;                                                                 \
-		add_path(record, ssk);                                                          \
-		if (mark) {                                                                     \
-			error = bpf_setsockopt(ssk, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));  \
-			mark = 0;                                                               \
-			error |= bpf_getsockopt(ssk, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)); \
-		}                                                                               \
-		record->error = error;                                                          \
-		record->mark = mark;                                                            \
-		bpf_ringbuf_submit(record, 0);                                                  \
-		bpf_mptcp_pm_request_work(msk, 0);                                              \
+#define OF_OWNED_SUBFLOW(name, type)                                                                       \
+	SEC("struct_ops/" #name)                                                                           \
+	void BPF_PROG(probe_##name, struct mptcp_sock *msk, struct sock *ssk)                              \
+	{                                                                                                  \
+		struct probe_record *record = begin(msk, type);                                            \
+		pm_u32 mark = probe_mark, own = 0;                                                         \
+		int error = 0;                                                                             \
+		if (!record)                                                                               \
+			return;                                                                            \
+		add_path(record, ssk);                                                                     \
+		if (mark) {                                                                                \
+			error = bpf_setsockopt(ssk, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));             \
+			mark = 0;                                                                          \
+			error |= bpf_getsockopt(ssk, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));            \
+			record->of_msk[0] = bpf_setsockopt(msk, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)); \
+			record->of_msk[1] = bpf_getsockopt(msk, SOL_SOCKET, SO_MARK, &own, sizeof(own));   \
+		}                                                                                          \
+		record->error = error;                                                                     \
+		record->mark = mark;                                                                       \
+		bpf_ringbuf_submit(record, 0);                                                             \
+		bpf_mptcp_pm_request_work(msk, 0);                                                         \
 	}
 OF_OWNED_SUBFLOW(established, PM_ESTABLISHED)
 OF_OWNED_SUBFLOW(subflow_established, PM_SUB_ESTABLISHED)
@@ -225,6 +227,7 @@ __noinline int probe_write_down(struct mptcp_sock *msk __arg_trusted,
 	tcp = bpf_core_cast(ssk, struct tcp_sock);
 	record->srtt_us = tcp->srtt_us;
 	record->snd_cwnd = tcp->snd_cwnd;
+	record->retransmissions = tcp->total_retrans;
 	bpf_ringbuf_submit(record, 0);
 	return 0;
 }

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include <arpa/inet.h>
+#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <linux/mptcp.h>
 #include <net/if.h>
@@ -74,8 +75,8 @@ void probe::closer::operator()(bpf_link *link) const noexcept { bpf_link__destro
 probe::probe(const lab &of, table which) : lab_(of), skeleton_(load())
 {
 	ring_.reset(ring_buffer__new(bpf_map__fd(skeleton_->maps.probe_records), write_down, &records_, nullptr));
-	link_.reset(bpf_map__attach_struct_ops(which == table::answers ? skeleton_->maps.probe_answers
-								       : skeleton_->maps.probe_quiet));
+	table_ = which == table::answers ? skeleton_->maps.probe_answers : skeleton_->maps.probe_quiet;
+	link_.reset(bpf_map__attach_struct_ops(table_));
 	if (!ring_ || !link_)
 		throw std::runtime_error(std::string("the probe cannot be attached: ") + std::strerror(errno));
 	for (const netns *each : {&of.client, &of.server}) {
@@ -150,6 +151,12 @@ std::vector<probe_record> probe::list(unsigned type, std::uint32_t token)
 	auto found = all(type, token);
 	found.erase(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(before));
 	return found;
+}
+
+int probe::update_by_itself() const
+{
+	// Not bpf_link__update_map(), which finds that out by itself.
+	return bpf_link_update(bpf_link__fd(link_.get()), bpf_map__fd(table_), nullptr) == 0 ? 0 : -errno;
 }
 
 int probe::program(const char *called) const

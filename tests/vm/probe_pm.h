@@ -23,8 +23,9 @@ enum probe_type {
 struct probe_record {
 	struct pm_event what;
 	int error; /* of an order, or of a socket option */
+	int of_msk[2]; /* of setting, and getting, one of the connection's */
 	pm_u32 number; /* of the order */
-	pm_u32 state, srtt_us, snd_cwnd, mark; /* of the subflow */
+	pm_u32 state, srtt_us, snd_cwnd, retransmissions, mark; /* of the subflow */
 };
 
 enum probe_address { PROBE_NULL, PROBE_UNSPEC, PROBE_GIVEN };

@@ -19,6 +19,7 @@
 struct probe_pm_bpf;
 struct ring_buffer;
 struct bpf_link;
+struct bpf_map;
 
 namespace pm::test {
 
@@ -51,6 +52,7 @@ public:
 	[[nodiscard]] std::vector<probe_record> list(unsigned type, std::uint32_t token);
 	[[nodiscard]] std::vector<probe_record> subflows(std::uint32_t token) { return list(PROBE_SUBFLOW, token); }
 
+	[[nodiscard]] int update_by_itself() const; // of its link: 0 or a negative errno
 	[[nodiscard]] int program(const char *name) const; // its descriptor
 
 private:
@@ -63,6 +65,7 @@ private:
 	std::unique_ptr<probe_pm_bpf, closer> skeleton_;
 	std::unique_ptr<ring_buffer, closer> ring_;
 	std::unique_ptr<bpf_link, closer> link_;
+	bpf_map *table_ = nullptr;
 	std::string before_[2];
 	std::vector<probe_record> records_;
 	std::uint32_t orders_ = 0;

@@ -209,6 +209,25 @@ TEST_F(probe_opens, from_an_address_or_to_an_address_alone)
 	expect_path(expect_opened(c, opening(c.client, &client0, &server1)), client0, server1);
 }
 
+TEST_F(probe_opens, from_a_routed_address_that_is_one_whatever_the_port)
+{
+	const pair c = open();
+	const pm_event opened = expect_opened(c, opening(c.client, nullptr, &server1));
+	const auto of_it = [&] { return joined_from(told.subflows(c.client), client1, c.ends.client_port).what; };
+	const pm_u8 id = of_it().local_id;
+	ASSERT_NE(id, 0);
+	EXPECT_EQ(announce(c.client, id, client1), 0) << "it has this id";
+	probe_order closing{};
+	closing.what.type = PM_CLOSE_SUBFLOW;
+	closing.what.token = c.client;
+	closing.what.local_port = opened.local_port;
+	ASSERT_EQ(told.carry_out(closing), 0);
+	expect_path(expect_opened(c, opening(c.client, nullptr, &server1)), client1, server1);
+	EXPECT_EQ(of_it().local_id, id);
+	ASSERT_EQ(withdraw(c.client, id), 0);
+	(void)told.expect(PM_REMOVED, c.server, [=](const probe_record &each) { return each.what.remote_id == id; });
+}
+
 TEST_F(probe_opens, from_a_port_that_is_given_with_or_without_an_address)
 {
 	const pair c = open();
@@ -316,6 +335,17 @@ TEST_F(probe_reads, of_a_subflow_its_state_round_trip_time_and_window)
 	}
 }
 
+TEST_F(probe_reads, of_a_subflow_its_retransmissions)
+{
+	const pair c = open();
+	ASSERT_EQ(told.subflows(c.client).at(0).retransmissions, 0u);
+	run_in(lab.client, "tc qdisc add dev p0 root netem loss 100%");
+	const char byte = 1;
+	ASSERT_EQ(send(c.ends.client.get(), &byte, 1, MSG_NOSIGNAL), 1);
+	EXPECT_TRUE(await(10, [&] { return told.subflows(c.client).at(0).retransmissions > 0; }));
+	run_in(lab.client, "tc qdisc delete dev p0 root");
+}
+
 TEST_F(probe_reads, and_sets_options_of_a_subflow_when_it_is_established)
 {
 	told.mark_established(4711);
@@ -326,6 +356,8 @@ TEST_F(probe_reads, and_sets_options_of_a_subflow_when_it_is_established)
 			const auto set = told.expect(type, token);
 			EXPECT_EQ(set.error, 0) << type;
 			EXPECT_EQ(set.mark, 4711u) << type;
+			for (const int error : set.of_msk)
+				EXPECT_EQ(error, -EINVAL) << "the connection is not owned there, " << type;
 		}
 		for (const probe_record &each : told.subflows(token))
 			EXPECT_EQ(each.mark, 4711u) << "it is the subflow's";

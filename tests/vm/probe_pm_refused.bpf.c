@@ -32,6 +32,17 @@ SEC("?struct_ops/rm_addr_received")
 void BPF_PROG(withdraws_when_told, struct mptcp_sock *msk, __u8 id) { bpf_mptcp_pm_withdraw(msk, id); }
 TABLE(rm_addr_received, withdraws_when_told);
 
+SEC("?struct_ops/subflow_established")
+void BPF_PROG(closes_when_told, struct mptcp_sock *msk, struct sock *ssk) { bpf_mptcp_subflow_close(msk, (void *)ssk); }
+TABLE(subflow_established, closes_when_told);
+
+SEC("?struct_ops/priority_changed")
+void BPF_PROG(sets_a_backup_when_told, struct mptcp_sock *msk, struct sock *ssk)
+{
+	bpf_mptcp_subflow_set_backup(msk, (void *)ssk, true);
+}
+TABLE(priority_changed, sets_a_backup_when_told);
+
 SEC("?struct_ops/subflow_closed")
 void BPF_PROG(lists_when_told, struct mptcp_sock *msk, struct sock *ssk)
 {

@@ -28,6 +28,8 @@ constexpr refused_case cases[] = {
 	{"opens_when_told", "calling kernel function bpf_mptcp_subflow_connect is not allowed"},
 	{"announces_when_told", "calling kernel function bpf_mptcp_pm_announce is not allowed"},
 	{"withdraws_when_told", "calling kernel function bpf_mptcp_pm_withdraw is not allowed"},
+	{"closes_when_told", "calling kernel function bpf_mptcp_subflow_close is not allowed"},
+	{"sets_a_backup_when_told", "calling kernel function bpf_mptcp_subflow_set_backup is not allowed"},
 	{"lists_when_told", "calling kernel function bpf_iter_mptcp_subflow_new is not allowed"},
 	{"opens_when_asked", "calling kernel function bpf_mptcp_subflow_connect is not allowed"},
 	{"opens_from_tracing", "calling kernel function bpf_mptcp_subflow_connect is not allowed"},
@@ -98,6 +100,8 @@ TEST(refused_table, of_a_name_in_use_is_not_attached)
 	{
 		const probe attached(lab);
 		EXPECT_EQ(try_to_attach("probe_quiet"), -EEXIST);
+		EXPECT_EQ(attached.update_by_itself(), 0);
+		EXPECT_EQ(try_to_attach("probe_quiet"), -EEXIST) << "it is still there";
 	}
 	EXPECT_TRUE(await(10, [] { return try_to_attach("probe_quiet") == 0; })) << "it is free again";
 }

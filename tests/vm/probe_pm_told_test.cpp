@@ -174,6 +174,18 @@ TEST_F(probe_told, add_addr_received_and_rm_addr_received_by_the_peer)
 	EXPECT_EQ(told.count(PM_ANNOUNCED, c.server), 0u) << "it is the peer who is told";
 }
 
+TEST_F(probe_told, nothing_more_of_a_connection_that_the_application_has_closed)
+{
+	pair c = open();
+	const netlink::mib arrived = counter_in(lab.client, "AddAddr");
+	c.ends.client = descriptor{};
+	(void)told.expect(PM_CLOSED, c.client);
+	ASSERT_EQ(announce(c.server, 7, server1), 0);
+	ASSERT_TRUE(await(10, [&] { return arrived.read().value_or(0) > 0; })); // the server has not closed it
+	expect_closed(c.client);
+	EXPECT_EQ(told.count(PM_ANNOUNCED, c.client), 0u);
+}
+
 TEST_F(probe_told, subflow_established_and_subflow_closed_at_both_ends)
 {
 	const pair c = open();
@@ -285,6 +297,17 @@ TEST_F(probe_told, local_addr_removed_and_local_addr_added_when_an_interface_goe
 	EXPECT_EQ(told.count(PM_LOCAL_ADDED), 0u);
 	run_in(lab.client, "ip link set p1 up"); // IPv6 addresses are gone, IPv4 ones were kept
 	(void)told.expect(PM_LOCAL_ADDED, c.client, is_of(client1));
+}
+
+TEST_F(probe_told, local_addr_removed_of_an_ipv6_address_that_an_interface_keeps_while_it_is_down)
+{
+	const pair c = open();
+	const pm_addr kept = lab::client_address(1, true);
+	const auto is_it = [&](const probe_record &each) { return same(each.what.local, kept); };
+	run_in(lab.client, "sysctl -qw net.ipv6.conf.p1.keep_addr_on_down=1 && ip link set p1 down");
+	(void)told.expect(PM_LOCAL_REMOVED, c.client, is_it);
+	run_in(lab.client, "ip link set p1 up");
+	(void)told.expect(PM_LOCAL_ADDED, c.client, is_it);
 }
 
 } // namespace
