@@ -69,15 +69,15 @@ TEST_F(attach, leaves_alone_what_another_one_has_set_since)
 
 TEST_F(attach, of_two_in_a_namespace_detaching_there_takes_off_the_one_in_charge)
 {
-	ASSERT_EQ(pathlab(here, {"attach", "announce"}).status, 0);
-	must(here.set_sysctl(bpf::path_manager_sysctl, "kernel"));
-	ASSERT_EQ(pathlab(here, {"attach", "fullmesh"}).status, 0);
-	const std::string own = "/proc/self/ns/net";
-	EXPECT_EQ(pathlab(here, {"detach", "-n", own}).status, 0);
-	EXPECT_EQ(path_manager_of(here), "kernel");
+	ASSERT_EQ(std::system("ip netns add twice"), 0);
+	EXPECT_EQ(pathlab(here, {"attach", "announce", "-n", "twice"}).status, 0);
+	EXPECT_EQ(std::system("ip netns exec twice sysctl -qw net.mptcp.path_manager=kernel"), 0);
+	EXPECT_EQ(pathlab(here, {"attach", "fullmesh", "-n", "twice"}).status, 0);
+	EXPECT_EQ(pathlab(here, {"detach", "-n", "twice"}).status, 0);
 	ASSERT_EQ(attachments(here).size(), 1u);
 	EXPECT_EQ(attachments(here)[0].at("name"), "announce");
-	EXPECT_EQ(pathlab(here, {"detach", "-n", own}).status, 0);
+	EXPECT_EQ(pathlab(here, {"detach", "-n", "twice"}).status, 0);
+	EXPECT_EQ(std::system("ip netns delete twice"), 0);
 }
 
 TEST_F(attach, several_namespaces_have_policies_of_their_own_at_the_same_time)
