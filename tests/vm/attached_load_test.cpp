@@ -3,6 +3,7 @@
 // A policy attached in the kernel under load: it hears of every connection, leaves none without its paths, and leaves nothing
 // behind. PATHLAB_CONNECTIONS says how many short connections (1,000,000 for the real thing, which takes an hour under
 // emulation), PATHLAB_ROUNDS how often things are attached and taken off.
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <iostream>
@@ -108,6 +109,20 @@ TEST(attached_load, of_very_many_short_connections_loses_no_event_and_leaves_not
 		EXPECT_LE(at_the_end, memory + memory / 5);
 	}
 	expect_no_more_than(before);
+}
+
+// Those that are open for longer than the slow machine takes to open a path have it, however fast they come.
+TEST(attached_load, of_many_connections_of_some_seconds_leaves_none_without_its_paths)
+{
+	scene s;
+	const attachment client(s.world.client, {"fullmesh"});
+	const auto report = must(
+		run_load(s.world,
+			 {.connections = 1000, .rate = replay::full_rate, .hold_ms = 3000, .patience_ms = 60'000}));
+	EXPECT_EQ(report.failed, 0u) << report.first_failure;
+	const auto lacking = std::count_if(report.connections.begin(), report.connections.end(),
+					   [](const replay::made_connection &each) { return each.subflows != 1; });
+	EXPECT_EQ(lacking, 0);
 }
 
 TEST(attached_load, of_many_at_once_beside_busy_threads_leaves_none_without_its_paths)
