@@ -8,6 +8,8 @@
 
 #include <bpf/bpf_helpers.h>
 
+#include "pm-bpf/process.h"
+
 char LICENSE[] SEC("license") = "GPL";
 
 /* Set before loading: the process. */
@@ -18,7 +20,7 @@ unsigned long long pm_refused = 0;
 SEC("raw_tp/netlink_extack")
 int pm_count_refusal(void *context)
 {
-	if (bpf_get_current_pid_tgid() >> 32 == pm_process)
+	if (is_running(pm_process))
 		__sync_fetch_and_add(&pm_refused, 1);
 	return 0;
 }

@@ -3,6 +3,7 @@
 
 #include <cerrno>
 
+#include "pm-bpf/pidns.hpp"
 #include "pm-bpf/refusals.skel.h"
 
 namespace pm::bpf {
@@ -15,6 +16,7 @@ expected<refusal_counter> refusal_counter::attach(pid_t process)
 	if (!skeleton)
 		return fail_errno("cannot open the BPF object that counts refused commands");
 	skeleton->rodata->pm_process = static_cast<unsigned>(process);
+	say_pid_namespace(*skeleton->rodata);
 	int error = refusals_bpf__load(skeleton.get());
 	if (error == 0)
 		error = refusals_bpf__attach(skeleton.get());

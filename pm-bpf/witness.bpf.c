@@ -13,6 +13,8 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
+#include "pm-bpf/process.h"
+
 char LICENSE[] SEC("license") = "GPL";
 
 /* Set before loading: the number of the generic netlink family. */
@@ -56,7 +58,7 @@ int BPF_PROG(pm_count_read, const struct sk_buff *skb)
 	const struct sock *sk = skb->sk;
 	struct nlmsghdr message;
 
-	if (!pm_process || bpf_get_current_pid_tgid() >> 32 != pm_process)
+	if (!pm_process || !is_running(pm_process))
 		return 0;
 	if (!sk || sk->sk_protocol != NETLINK_GENERIC)
 		return 0;

@@ -7,6 +7,7 @@
 #include <linux/netlink.h>
 #include <sys/socket.h>
 
+#include "pm-bpf/pidns.hpp"
 #include "pm-bpf/quiet.hpp"
 #include "pm-bpf/witness.skel.h"
 #include "pm-netlink/family.hpp"
@@ -34,6 +35,7 @@ expected<event_witness> event_witness::listen()
 	if (!programs)
 		return fail_errno("cannot open the BPF object that counts events");
 	programs->rodata->pm_family = family->id;
+	say_pid_namespace(*programs->rodata);
 	const int error = witness_bpf__load(programs.get());
 	errno = -error;
 	if (error != 0)

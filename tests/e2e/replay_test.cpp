@@ -51,7 +51,7 @@ TEST_F(replay, every_backend_decides_the_same_in_every_shape)
 	}
 }
 
-// Also on the kernels that Debian ships: tests/on-older-kernel.
+// Also on the kernels that Debian ships: tests/on-other-kernel.
 TEST_F(replay, takes_its_trace_also_behind_an_option_that_may_be_given_several_times)
 {
 	succeed({"generate", "--shape", "poisson", "--connections", "5", "--rate", "1000", "-o", "trace"});

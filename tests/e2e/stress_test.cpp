@@ -54,6 +54,19 @@ TEST_F(stress, prints_a_row_for_each_path_manager)
 	EXPECT_TRUE(files().empty());
 }
 
+// As in a container: what the kernel calls a process is not what it is called here.
+TEST_F(stress, counts_in_a_pid_namespace_of_its_own)
+{
+	words all{"unshare", "--pid", "--fork", "--mount-proc", program()};
+	const words rest = with({"--through", "netlink", "-j"});
+	all.insert(all.end(), rest.begin(), rest.end());
+	const outcome ran = process(all, folder()).wait();
+	ASSERT_EQ(ran.status, 0) << ran.err;
+	const json run = json::parse(ran.out).at("stress").at(0);
+	expect_counts(run);
+	EXPECT_EQ(run.at("events").at("emitted_by"), "probe");
+}
+
 TEST_F(stress, says_the_same_on_stdout_and_in_a_file)
 {
 	const auto printed = json::parse(

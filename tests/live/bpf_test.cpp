@@ -166,7 +166,7 @@ TEST(bpf, takes_at_most_one_kibibyte_of_the_map_for_a_connection)
 	EXPECT_GE(*bytes, sizeof(pm_connection));
 }
 
-// Of a million. Those of the kernels that Debian ships: tests/on-older-kernel.
+// Of a million. Those of the kernels that Debian ships: tests/on-other-kernel.
 TEST(bpf, every_policy_stays_far_below_the_verifiers_limit)
 {
 	for (const policy_info &policy : all_policies()) {
