@@ -8,6 +8,7 @@
 #include "pathlab/terminal.hpp"
 #include "replay/compare.hpp"
 #include "replay/machine.hpp"
+#include "replay/whole_file.hpp"
 #include "report/report.hpp"
 #include "report/selection.hpp"
 
@@ -123,7 +124,7 @@ expected<void> run(const options &asked, context &all)
 		return tl::unexpected(baseline.error());
 	const std::string file = asked.folder + "/results.json";
 	const auto write = [&](const replay::comparison &so_far) {
-		return report::write_whole(file, to_json(so_far, command_line(asked)).dump(2) + "\n");
+		return replay::write_whole(file, to_json(so_far, command_line(asked)).dump(2) + "\n");
 	};
 	expected<replay::comparison> compared;
 	{

@@ -4,7 +4,6 @@
 #include <charconv>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -14,6 +13,7 @@
 #include "pathlab/terminal.hpp"
 #include "replay/interrupt.hpp"
 #include "replay/stress.hpp"
+#include "replay/whole_file.hpp"
 
 namespace pm::pathlab {
 
@@ -103,19 +103,7 @@ public:
 	{
 		if (folder_.empty())
 			return {};
-		const std::string part = path() + ".part";
-		std::ofstream file{part};
-		errno = 0;
-		file << results.dump(2) << '\n';
-		file.close();
-		std::error_code error;
-		if (file)
-			fs::rename(part, path(), error);
-		if (file && !error)
-			return {};
-		const auto why = fail_errno(fmt::format("cannot write {}", path()));
-		fs::remove(part, error);
-		return why;
+		return replay::write_whole(path(), results.dump(2) + '\n');
 	}
 
 private:

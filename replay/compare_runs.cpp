@@ -2,11 +2,12 @@
 #include "replay/compare_runs.hpp"
 
 #include <algorithm>
-#include <cerrno>
 #include <filesystem>
 #include <fstream>
 
 #include <fmt/format.h>
+
+#include "replay/whole_file.hpp"
 
 namespace pm::replay {
 
@@ -28,22 +29,7 @@ std::optional<json> read(const std::string &file)
 	return data.is_discarded() ? std::nullopt : std::optional{std::move(data)};
 }
 
-expected<void> write(const std::string &file, const json &what)
-{
-	const std::string part = file + ".part";
-	errno = 0;
-	std::ofstream stream{part};
-	stream << what.dump() << '\n';
-	stream.close();
-	std::error_code error;
-	if (stream)
-		fs::rename(part, file, error);
-	if (stream && !error)
-		return {};
-	const auto why = fail_errno(fmt::format("cannot write {}", file));
-	fs::remove(part, error);
-	return why;
-}
+expected<void> write(const std::string &file, const json &what) { return write_whole(file, what.dump() + '\n'); }
 
 // Other files in there are not ours.
 expected<void> forget(const std::string &runs)

@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include "replay/interrupt.hpp"
+#include "replay/whole_file.hpp"
 #include "report/accounts.hpp"
 #include "report/answer.hpp"
 #include "report/drawing.hpp"
@@ -297,13 +298,13 @@ expected<void> write_report(const std::vector<results> &runs, const std::string 
 		for (const picture &each : in.pictures) {
 			if (pictures.empty() || each.wide.empty())
 				continue;
-			if (auto written = write_whole(fmt::format("{}/{}.svg", pictures, each.name), as_file(each));
+			if (auto written = replay::write_whole(fmt::format("{}/{}.svg", pictures, each.name), as_file(each));
 			    !written)
 				return written;
 		}
-	if (auto written = write_whole(folder + "/report.html", to_html(all)); !written)
+	if (auto written = replay::write_whole(folder + "/report.html", to_html(all)); !written)
 		return written;
-	return write_whole(folder + "/summary.md", to_markdown(all));
+	return replay::write_whole(folder + "/summary.md", to_markdown(all));
 }
 
 } // namespace pm::report

@@ -3,13 +3,11 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 namespace pm::report {
 
@@ -262,14 +260,6 @@ void exclude_what_does_not_add_up(json &run, const json &events)
 					      emitted, sum);
 }
 
-tl::unexpected<error> fail_with_errno(const std::string &what, const std::string &path, int number)
-{
-	std::error_code ignored;
-	fs::remove(path + ".part", ignored);
-	errno = number;
-	return fail_errno(fmt::format("cannot {} {}", what, path));
-}
-
 } // namespace
 
 expected<results> check_results(const std::string &name, json data)
@@ -326,22 +316,6 @@ std::optional<double> number_at(const json &in, const char *where)
 {
 	const json *found = find(in, pointer{where});
 	return found && found->is_number() ? std::optional{found->get<double>()} : std::nullopt;
-}
-
-expected<void> write_whole(const std::string &path, const std::string &text)
-{
-	const std::string part = path + ".part";
-	std::FILE *file = std::fopen(part.c_str(), "we");
-	if (!file)
-		return fail_errno(fmt::format("cannot write {}", path));
-	const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size() && std::fflush(file) == 0 &&
-			     fsync(fileno(file)) == 0;
-	const int why = errno;
-	if (std::fclose(file) != 0 || !written)
-		return fail_with_errno("write", path, written ? errno : why);
-	if (std::rename(part.c_str(), path.c_str()) != 0)
-		return fail_with_errno("write", path, errno);
-	return {};
 }
 
 } // namespace pm::report

@@ -17,7 +17,7 @@ using nlohmann::json;
 
 inline constexpr const char *results_schema = "pathlab-results/2";
 
-// What was read: of the schema, with every field that the reports look at, of the right type. A stress run whose sums do
+// What was read: of the schema, with every field that the reports look at, of the right type. A run whose sums do
 // not close is marked as excluded here if whoever measured it did not.
 struct results {
 	std::string name; // as given on the command line
@@ -32,8 +32,5 @@ struct results {
 
 // A number in results, such as "/rate/made_per_s" of a run; nothing where it is missing, null or no number.
 [[nodiscard]] std::optional<double> number_at(const json &in, const char *where);
-
-// Writes PATH.part and renames it. On failure nothing is left of it, and what PATH was before is still there.
-[[nodiscard]] expected<void> write_whole(const std::string &path, const std::string &text);
 
 } // namespace pm::report
