@@ -57,7 +57,7 @@ TEST_F(stress, prints_a_row_for_each_path_manager)
 // As in a container: what the kernel calls a process is not what it is called here.
 TEST_F(stress, counts_in_a_pid_namespace_of_its_own)
 {
-	words all{"unshare", "--pid", "--fork", "--mount-proc", program()};
+	words all{"/usr/bin/unshare", "--pid", "--fork", "--mount-proc", program()};
 	const words rest = with({"--through", "netlink", "-j"});
 	all.insert(all.end(), rest.begin(), rest.end());
 	const outcome ran = process(all, folder()).wait();
