@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
+#include <regex>
+#include <set>
 
 #include <gtest/gtest.h>
 
@@ -160,7 +162,10 @@ TEST(results_file, whatever_is_in_a_field_makes_a_report_or_one_sentence)
 			around.erase(0);
 		judge(data, at);
 	}
-	for (const json::json_pointer &at : places) { // which many may be
+	std::set<std::string> fields; // each once, in whichever run: null many may be
+	for (const json::json_pointer &at : places) {
+		if (!fields.insert(std::regex_replace(at.to_string(), std::regex{"/[0-9]+"}, "/*")).second)
+			continue;
 		json data = good;
 		data[at] = nullptr;
 		judge(data, at);
