@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <iostream>
 #include <numeric>
+#include <set>
 #include <utility>
 
 #include <gtest/gtest.h>
@@ -171,17 +172,20 @@ void expect_1000_addresses_to_cost_little(means by, bool that_never_answer)
 	const std::uint32_t token = first_token(s.server);
 	{
 		const cost measured(*in_charge, 1);
+		const netlink::mib unsent = counter_in(s.world.server, "RmAddrTxDrop"); // while something else is to be sent
 		unsigned unheard = 0;
+		std::set<std::uint8_t> not_there;
 		for (unsigned i = 0; i < 1000; ++i) {
 			const auto id = static_cast<std::uint8_t>(1 + i % 255);
-			if (i >= 255 && !server.withdraw(token, id)) {
+			if (i >= 255 && !not_there.erase(id) && !server.withdraw(token, id)) {
 				++unheard; // a kernel without the series may drop one behind an echo, and nothing repeats it
+				not_there.insert(id); // at the server, which has withdrawn it
 				continue;
 			}
 			const pm_addr address = ipv4(10, 100, static_cast<u8>(i / 250), static_cast<u8>(1 + i % 250));
 			ASSERT_TRUE(server.announce(token, address, id)) << i;
 		}
-		EXPECT_LE(unheard, by == means::attachment ? 0u : 5u);
+		EXPECT_LE(unheard, unsent.read().value_or(0) + (by == means::attachment ? 0u : 5u));
 		EXPECT_TRUE(await(scene::patience,
 				  [&] { return in_charge->times(happening::announcement) >= 1000 - unheard; }));
 	}
