@@ -231,7 +231,7 @@ path_watch::result path_watch::take()
 	result_.lacking_at_end = std::min(result_.lacking_at_end, closed_);
 	result_.most_lacking = std::min<std::uint64_t>(result_.most_lacking * every_, all_.size());
 	for (auto &point : result_.timeline)
-		point.second *= every_;
+		point.second = std::min<std::uint64_t>(point.second * every_, all_.size());
 	return std::move(result_);
 }
 

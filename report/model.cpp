@@ -24,10 +24,9 @@ double number(const point &at, const char *name)
 double median_of(const point &at, const char *where)
 {
 	std::vector<double> all;
-	const json::json_pointer place{where};
 	for (const json *run : at.runs)
-		if (run->contains(place) && run->at(place).is_number())
-			all.push_back(run->at(place).get<double>());
+		if (const auto value = number_at(*run, where))
+			all.push_back(*value);
 	return summarize(all).median;
 }
 

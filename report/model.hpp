@@ -8,13 +8,14 @@
 #include <string>
 #include <vector>
 
+#include "pm-core/types.h"
 #include "report/points.hpp"
 
 namespace pm::report {
 
 // What an event takes of the buffer that was asked for. Of a socket's: a byte asked for is two in the kernel (socket(7)), and an
 // event is charged 832 of those. Of a ring buffer's: a header and a struct pm_event.
-inline constexpr double bytes_in_socket = 416, bytes_in_ring = 72;
+inline constexpr double bytes_in_socket = 416, bytes_in_ring = 8 + sizeof(pm_event);
 
 // How a backend reads.
 struct service {

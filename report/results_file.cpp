@@ -318,4 +318,12 @@ std::optional<double> number_at(const json &in, const char *where)
 	return found && found->is_number() ? std::optional{found->get<double>()} : std::nullopt;
 }
 
+bool is_of_all(const json &left_out) { return left_out.value("part", json{}).is_null(); }
+
+std::string reason_in_words(const json &left_out)
+{
+	const auto reason = left_out.at("reason").get<std::string>();
+	return is_of_all(left_out) ? reason : left_out.at("part").get<std::string>() + ": " + reason;
+}
+
 } // namespace pm::report

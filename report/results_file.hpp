@@ -33,4 +33,8 @@ struct results {
 // A number in results, such as "/rate/made_per_s" of a run; nothing where it is missing, null or no number.
 [[nodiscard]] std::optional<double> number_at(const json &in, const char *where);
 
+// Of an element of `left_out`: the reason, and what of the backend it is about; whether that is all of it.
+[[nodiscard]] std::string reason_in_words(const json &left_out);
+[[nodiscard]] bool is_of_all(const json &left_out);
+
 } // namespace pm::report

@@ -130,18 +130,10 @@ std::string rates_in_words(const selection &of)
 	return fmt::format("full rate ({} to {})", in_words(unit::per_second, least), in_words(unit::per_second, most));
 }
 
-bool is_of_all(const json &left_out) { return left_out.value("part", json{}).is_null(); }
-
-std::string reason_in_words(const json &left_out)
-{
-	const auto reason = left_out.at("reason").get<std::string>();
-	return is_of_all(left_out) ? reason : left_out.at("part").get<std::string>() + ": " + reason;
-}
-
 namespace {
 
 // As a shell reads it back.
-std::string quoted(const std::string &word)
+std::string shell_word(const std::string &word)
 {
 	if (word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:=/,") ==
 	    std::string::npos)
@@ -163,7 +155,7 @@ std::string load_options(const point &one)
 	const json *run = !one.runs.empty() ? one.runs.front() : !one.excluded.empty() ? one.excluded.front() : nullptr;
 	for (const json &each : run ? run->value("settings", json::array()) : json::array())
 		if (each.is_string())
-			words += " --set " + quoted(each.get<std::string>());
+			words += " --set " + shell_word(each.get<std::string>());
 	words += fmt::format(" --connections {:.0f} --rate {}", number("connections"),
 			     one.at_full_rate() ? "max" : fmt::format("{:g}", one.rate()));
 	const auto add = [&](const char *option, double value, bool unusual) {

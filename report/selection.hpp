@@ -36,10 +36,6 @@ enum class which { lowest_rate, highest_rate };
 // One backend's, by rising rate.
 [[nodiscard]] selection of_backend(const selection &of, std::string_view backend);
 
-// Of an element of `left_out`: the reason, and what of the backend it is about; whether that is all of it.
-[[nodiscard]] std::string reason_in_words(const json &left_out);
-[[nodiscard]] bool is_of_all(const json &left_out);
-
 // The command that measures these again.
 [[nodiscard]] std::string command_for(const selection &of);
 

@@ -47,6 +47,22 @@ TEST_F(report_command, makes_a_page_and_a_summary_from_results)
 	EXPECT_EQ(page.find("<link"), std::string::npos) << "everything is in it";
 }
 
+// As Ctrl-C does it: gnuplot gets it as well. Once: a second one would end the program at once.
+TEST_F(report_command, leaves_the_report_that_was_there_when_it_is_interrupted)
+{
+	make("one", made_results());
+	write("one/report.html", "the one before");
+	std::filesystem::create_directories(path("bin"));
+	write("bin/gnuplot", "#!/bin/sh\ntrap '' INT\nmkdir \"$0.once\" && kill -INT 0\nexit 1\n");
+	std::filesystem::permissions(path("bin/gnuplot"), std::filesystem::perms::owner_all);
+	const outcome done = process({"/usr/bin/env", "PATH=" + path("bin") + ":/usr/bin:/bin", program(), "report",
+				      "one"},
+				     folder())
+				     .wait();
+	EXPECT_EQ(done.status, 130) << done.err;
+	EXPECT_TRUE(read_file(path("one/report.html")) == "the one before");
+}
+
 TEST_F(report_command, of_two_says_what_changed)
 {
 	make("before", made_results({.seed = 1}));
