@@ -13,6 +13,7 @@ public:
 	explicit by_daemon(daemon_process &process) : process_(process) {}
 	std::uint64_t commands() const override { return process_.figure("/commands/sent"); }
 	std::uint64_t connections() const override { return process_.figure("/connections/open"); }
+	std::optional<std::uint64_t> subflows() const override { return process_.figure("/subflows/established"); }
 	std::uint64_t memory_kib() const override { return process_.memory_kib(); }
 	std::uint64_t times(happening what) const override
 	{
@@ -50,6 +51,7 @@ public:
 		return sum;
 	}
 	std::uint64_t connections() const override { return attached_.figure("/connections/open"); }
+	std::optional<std::uint64_t> subflows() const override { return {}; }
 	std::uint64_t memory_kib() const override { return unreclaimable_kib(); }
 	std::uint64_t times(happening what) const override
 	{
@@ -82,6 +84,11 @@ std::unique_ptr<charge> take_charge(scene &of, means by, const words &policy, co
 	if (by == means::daemon)
 		return std::make_unique<by_daemon>(of.manage(policy, where));
 	return std::make_unique<by_attachment>(where ? *where : of.world.client, policy);
+}
+
+void expect_paths_to_stay(scene &of, charge &in_charge, const paths &expected)
+{
+	of.expect_paths_to_stay(expected, [&] { return in_charge.commands(); }, [&] { in_charge.look_again(); });
 }
 
 } // namespace pm::test

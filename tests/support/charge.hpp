@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "tests/support/scene.hpp"
@@ -22,13 +23,19 @@ public:
 	[[nodiscard]] virtual std::uint64_t commands() const = 0; // sent to the kernel so far
 	[[nodiscard]] virtual std::string troubles() const = 0; // what was lost or refused; empty: nothing
 	[[nodiscard]] virtual std::uint64_t connections() const = 0; // that it manages
+	[[nodiscard]] virtual std::optional<std::uint64_t>
+	subflows() const = 0; // established; unless it keeps none in mind
 	[[nodiscard]] virtual std::uint64_t times(happening what) const = 0;
-	[[nodiscard]] virtual std::uint64_t memory_kib() const = 0; // of its process; 0: it has none
+	[[nodiscard]] virtual std::uint64_t
+	memory_kib() const = 0; // of its process; in the kernel all that this cannot reclaim
 	virtual void look_again() = 0; // at all connections, as far as it can be made to
 };
 
 // In charge when this returns, at the client's end unless told otherwise.
 [[nodiscard]] std::unique_ptr<charge> take_charge(scene &of, means by, const words &policy,
 						  const netns *where = nullptr);
+
+// As scene::expect_paths_to_stay().
+void expect_paths_to_stay(scene &of, charge &in_charge, const paths &expected);
 
 } // namespace pm::test

@@ -257,20 +257,32 @@ void expect_refused_joins_to_be_asked_for_seldom(means by)
 	s.expect_paths(both);
 }
 
-void expect_joins_refused_for_a_while_to_come_about()
+// Asked for when the server's limit, which a connection begins with, has been lowered.
+void expect_joins_refused_for_a_while_to_come_about(means by, bool older)
 {
 	constexpr std::size_t connections = 50;
 	scene s;
 	serve_by_the_kernels_own(s);
-	let_the_kernel_take_subflows(s.world.server, 8); // what a connection begins with
+	let_the_kernel_take_subflows(s.world.server, 8);
+	const netlink::mib heard = counter_in(s.world.server, "MPJoinSynRx");
+	std::unique_ptr<charge> in_charge;
+	if (!older) {
+		run_in(s.world.client, "ip link set p1 down");
+		in_charge = take_charge(s, by, {"fullmesh"});
+	}
 	s.connections.open(connections);
 	let_the_kernel_take_subflows(s.world.server, 0);
-	daemon_process &daemon = s.manage({"fullmesh"});
-	EXPECT_TRUE(await(scene::patience, [&] { return daemon.figure("/retries/done") >= connections; }));
+	if (older)
+		in_charge = take_charge(s, by, {"fullmesh"});
+	else
+		run_in(s.world.client, "ip link set p1 up");
+	EXPECT_TRUE(await(scene::patience, [&] {
+		return in_charge->times(happening::retry) >= connections && heard.read().value_or(0) >= connections;
+	}));
 	s.expect_paths(one);
 	let_the_kernel_take_subflows(s.world.server, 8);
 	std::cout << "joined " << s.expect_paths(both) << " s after the server takes joins\n";
-	s.expect_paths_to_stay(both, daemon);
+	expect_paths_to_stay(s, *in_charge, both);
 }
 
 // What every Linux server does that nobody has configured: 2 subflows beside the initial one.

@@ -12,8 +12,8 @@ namespace pm::test {
 void expect_1000_addresses_to_cost_little(means by, bool that_never_answer);
 void expect_a_peer_that_announces_all_the_time_to_be_held(means by);
 void expect_refused_joins_to_be_asked_for_seldom(means by);
-// Of connections that are older than who takes charge, which only the daemon adopts.
-void expect_joins_refused_for_a_while_to_come_about();
+// Of connections that are older than who is in charge, which only the daemon adopts, or of newer ones.
+void expect_joins_refused_for_a_while_to_come_about(means by, bool older);
 void expect_what_every_server_takes_to_be_kept(means by);
 void expect_dropped_joins_not_to_be_replaced_without_end(means by);
 

@@ -265,11 +265,17 @@ double scene::expect_paths(const paths &expected, double seconds)
 
 void scene::expect_paths_to_stay(const paths &expected, daemon_process &daemon)
 {
+	expect_paths_to_stay(expected, [&] { return daemon.figure("/commands/sent"); }, [&] { daemon.resync(); });
+}
+
+void scene::expect_paths_to_stay(const paths &expected, const std::function<std::uint64_t()> &commands,
+				 const std::function<void()> &look_again)
+{
 	expect_paths(expected);
-	const std::uint64_t commands = daemon.figure("/commands/sent"), joins = joins_asked_for();
-	daemon.resync();
+	const std::uint64_t sent = commands(), joins = joins_asked_for();
+	look_again();
 	expect_paths(expected);
-	EXPECT_EQ(daemon.figure("/commands/sent"), commands);
+	EXPECT_EQ(commands(), sent) << "nothing is opened or closed in between";
 	EXPECT_EQ(joins_asked_for(), joins);
 }
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -74,8 +75,10 @@ public:
 	// Each connection of the crowd has exactly these paths, at both ends, or the test fails after `seconds`. Yields how
 	// many seconds it took.
 	double expect_paths(const paths &expected, double seconds = patience);
-	// ... and still has when all of it has been read back: nothing was opened or closed in between.
+	// ... and still has when all of it has been looked at again, as far as that can be asked for.
 	void expect_paths_to_stay(const paths &expected, daemon_process &daemon);
+	void expect_paths_to_stay(const paths &expected, const std::function<std::uint64_t()> &commands,
+				  const std::function<void()> &look_again);
 
 	replay::lab world;
 	temporary_folder folder;

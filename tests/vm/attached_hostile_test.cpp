@@ -37,4 +37,9 @@ TEST(attached_refused, beyond_2_joins_asks_seldom_and_keeps_those)
 	expect_what_every_server_takes_to_be_kept(means::attachment);
 }
 
+TEST(attached_refused, every_join_for_a_while_joins_when_it_may)
+{
+	expect_joins_refused_for_a_while_to_come_about(means::attachment, false);
+}
+
 } // namespace
