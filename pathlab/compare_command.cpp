@@ -2,6 +2,7 @@
 //
 // pathlab compare: the whole comparison, into a folder, with its report; and whether it got worse.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "pathlab/commands.hpp"
 #include "pathlab/results.hpp"
@@ -86,9 +87,9 @@ void tell(const nlohmann::json &results, const report::results &checked, const s
 	fmt::print("{}\n", results_table(results.at("summary")));
 	for (const std::string &sentence : report::make_answer(checked))
 		fmt::print("{}\n\n", sentence);
-	for (const auto &each : results.at("left_out"))
-		fmt::print("left out: {} ({}): {}\n", each.at("backend").get<std::string>(),
-			   each.at("place").get<std::string>(), each.at("reason").get<std::string>());
+	for (const report::absence &each : report::absences_of(checked))
+		fmt::print("left out {}: {}: {}\n", report::place_in_words(each.place), fmt::join(each.backends, ", "),
+			   each.reason);
 	fmt::print("{}/report.html: the report; results.json, summary.md, the traces and every run are beside it\n",
 		   folder);
 }

@@ -45,7 +45,8 @@ json summarize_runs(const json &runs)
 	std::vector<std::vector<const json *>> groups;
 	std::map<std::string, std::size_t> place;
 	for (const json &run : runs) {
-		const std::string key = run.at("trace").dump() + run.at("pace").dump() + run.at("backend").dump();
+		const std::string key = run.at("trace").dump() + run.at("pace").dump() + run.at("backend").dump() +
+					run.value("place", "host");
 		const auto [at, is_new] = place.try_emplace(key, groups.size());
 		if (is_new)
 			groups.emplace_back();
@@ -94,13 +95,13 @@ json summarize_runs(const json &runs)
 			{"trace", std::filesystem::path{first.at("trace").get<std::string>()}.stem().string()},
 			{"pace", pace_in_words(first.at("pace"))},
 			{"backend", first.at("backend")},
+			{"place", first.value("place", "host")},
 			{"runs", counted.size()},
 			{"excluded", group.size() - counted.size()},
 			{"first_exclusion", why},
 			{"offered_per_s", number("/offered_per_s")},
-			{"lost_share", figure([&](const json &run) {
-				 return std::optional{share(lost(run), run.at("emitted"))};
-			 })},
+			{"lost_share",
+			 figure([&](const json &run) { return std::optional{share(lost(run), run.at("emitted"))}; })},
 			{"tail_delivered", number("/tail_delivered")},
 			{"missing_share", figure([&](const json &run) {
 				 const json &decisions = run.at("decisions");
@@ -140,7 +141,9 @@ std::string results_table(const json &summary)
 	std::string last, notes;
 	bool stock = false;
 	for (const json &line : summary) {
-		const std::string trace = line.at("trace"), pace = line.at("pace"), backend = line.at("backend");
+		const std::string trace = line.at("trace").get<std::string>() +
+					  (line.at("place") == "vm" ? ", vm" : ""),
+				  pace = line.at("pace"), backend = line.at("backend");
 		const bool same_load = last == trace + pace;
 		if (!same_load && !last.empty())
 			rows.emplace_back();

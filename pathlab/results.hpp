@@ -14,8 +14,8 @@ namespace pm::pathlab {
 [[nodiscard]] nlohmann::json results_json(const std::vector<replay::run_report> &runs);
 [[nodiscard]] std::string results_table(const std::vector<replay::run_report> &runs);
 
-// Of replays as JSON: medians with their spread over the repetitions of each trace, pace and backend, in the order of the
-// runs.
+// Of replays as JSON: medians with their spread over the repetitions of each trace, pace, place and backend, in the order
+// of the runs.
 [[nodiscard]] nlohmann::json summarize_runs(const nlohmann::json &replays);
 [[nodiscard]] std::string results_table(const nlohmann::json &summary);
 

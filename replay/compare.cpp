@@ -45,12 +45,25 @@ std::string mode_of(extent how_much)
 	return how_much == extent::quick ? "--quick" : how_much == extent::full ? "--full" : "";
 }
 
+// In short: of stress each scenario with its rate and its connections.
+json loads_of(const compare_options &options)
+{
+	json all = json::array();
+	for (const stress_plan &each : options.plans)
+		all.push_back(fmt::format("{} {:g} {}", each.scenario, each.load.rate, each.load.connections));
+	return all;
+}
+
 // What has to be the same for a comparison to be gone on with.
 json about(const compare_options &options)
 {
-	return {{"extent", mode_of(options.how_much)},       {"policy", options.policy->name},
-		{"settings", options.assignments},           {"buffer_bytes", options.buffer_bytes},
-		{"kernel", describe_machine().at("kernel")}, {"pathlab", describe_versions().at("pathlab")},
+	return {{"extent", mode_of(options.how_much)},
+		{"policy", options.policy->name},
+		{"settings", options.assignments},
+		{"buffer_bytes", options.buffer_bytes},
+		{"loads", loads_of(options)},
+		{"kernel", describe_machine().at("kernel")},
+		{"pathlab", describe_versions().at("pathlab")},
 		{"method", describe_versions().at("method")}};
 }
 
@@ -108,14 +121,16 @@ public:
 
 	expected<void> all()
 	{
-		if (options_.replays)
-			if (auto done = replay_everything(); !done)
+		const bool inside = std::string_view{this_place()} == "vm";
+		// In the machine first what only it can tell of every backend.
+		for (const bool replays : {!inside, inside}) {
+			if (!(replays ? options_.replays : options_.stresses))
+				continue;
+			if (auto done = replays ? replay_everything() : stress_everything(); !done)
 				return done;
-		if (options_.stresses)
-			if (auto done = stress_everything(); !done)
-				return done;
-		if (options_.stresses && std::string_view{this_place()} == "host")
-			if (auto done = stress_in_machine(); !done)
+		}
+		if (!inside)
+			if (auto done = all_in_machine(); !done)
 				return done;
 		result_.complete = true;
 		return {};
@@ -210,7 +225,7 @@ private:
 			if (backend.name == backends().back().name && result_.replays.empty())
 				return tl::unexpected(ran.error());
 			absent_.insert(backend.name);
-			leave_out(left_out(backend.name, "host", ran.error().text, "replays"));
+			leave_out(left_out(backend.name, this_place(), ran.error().text, "replays"));
 			return {};
 		}
 		if (!std::exchange(recording_is_kept_, true))
@@ -311,12 +326,11 @@ private:
 			result_.stresses.push_back(std::move(*before));
 			return {};
 		}
-		if (options_.how_much == extent::quick && plan.scenario == "overrun" &&
-		    backend.name == "mptcpd-stock") {
+		if (options_.how_much != extent::full && backend.name == "mptcpd-stock" &&
+		    (plan.scenario == "overrun" || plan.scenario == "mobility")) {
 			leave_out(left_out(backend.name, this_place(),
-					   "waiting for paths that it never opens takes long; without --quick it is "
-					   "there",
-					   "overrun"));
+					   "waiting for paths that it never opens takes long; with --full it is there",
+					   plan.scenario));
 			return {};
 		}
 		const auto ran = stress(one_stress(plan, backend), [](double, const std::string &) {});
@@ -336,20 +350,42 @@ private:
 		return {};
 	}
 
-	expected<void> stress_in_machine()
+	bool replays_in_machine() const { return options_.replays && options_.how_much != extent::quick; }
+
+	void leave_out_replays(const std::string &place, const std::string &why)
+	{
+		for (const backend_info &each : backends())
+			leave_out(left_out(each.name, place, why, "replays"));
+	}
+
+	expected<void> all_in_machine()
 	{
 		const auto leave_out_all = [&](const std::string &why) {
-			for (const contender_info &each : contenders())
-				leave_out(left_out(each.name, "vm", why));
+			if (options_.stresses)
+				for (const contender_info &each : contenders())
+					leave_out(left_out(each.name, "vm", why));
+			if (options_.replays)
+				leave_out_replays("vm", why);
 		};
 		if (!options_.in_machine) {
 			leave_out_all("the virtual machine was left out, by --host-only");
 			return {};
 		}
-		tell_((options_.replays + 1) / parts(), "the same in the virtual machine of ./run vm");
+		const auto leave_out_what_takes_long = [&] {
+			if (options_.replays && !replays_in_machine())
+				leave_out_replays("vm", "that takes long there; without --quick it is there");
+		};
+		if (!options_.stresses && !replays_in_machine()) {
+			leave_out_what_takes_long();
+			return {};
+		}
+		tell_((options_.replays + options_.stresses) / parts(), "the same in the virtual machine of ./run vm");
 		const std::string inside = options_.folder + "/vm";
-		std::vector<std::string> words{"compare", "--only", "stress", "--policy",
-					       std::string{options_.policy->name}};
+		std::vector<std::string> words{"compare", "--policy", std::string{options_.policy->name}};
+		if (!replays_in_machine())
+			words.insert(words.end(), {"--only", "stress"});
+		else if (!options_.stresses)
+			words.insert(words.end(), {"--only", "replay"});
 		for (const std::string &each : options_.assignments)
 			words.insert(words.end(), {"--set", each});
 		words.insert(words.end(), {"--buffer", std::to_string(options_.buffer_bytes)});
@@ -363,11 +399,14 @@ private:
 		const bool has_run = read_machine(inside);
 		if (interrupted())
 			return fail_interrupted();
-		if (!ran.no_machine.empty() && !has_run)
+		if (!ran.no_machine.empty() && !has_run) {
 			leave_out_all("there was no virtual machine: " + ran.no_machine);
-		else if (!ran.no_machine.empty())
+			return {};
+		}
+		leave_out_what_takes_long();
+		if (!ran.no_machine.empty())
 			return fail("the virtual machine ended before the comparison in it did: " + ran.no_machine);
-		else if (!ran.failure.empty())
+		if (!ran.failure.empty())
 			return fail(ran.failure);
 		return {};
 	}
@@ -375,23 +414,27 @@ private:
 	// What was measured in the machine, however it ended; whether that is anything.
 	bool read_machine(const std::string &inside)
 	{
-		auto runs = read_kept(inside, "stress-");
+		auto replays = read_kept(inside, "replay-"), stresses = read_kept(inside, "stress-");
 		for (const json &here : read_kept(inside, "where"))
 			result_.machine = here;
-		for (const json &probes : read_kept(inside, "probes"))
-			if (result_.machine.is_object())
-				result_.machine["probes"] = probes;
+		for (const char *beside : {"probes", "recording"})
+			for (const json &kept : read_kept(inside, beside))
+				if (result_.machine.is_object())
+					result_.machine[beside] = kept;
 		for (const json &all : read_kept(inside, "left-out"))
 			for (const json &each : all)
 				leave_out(each);
-		for (json &run : runs)
+		for (json &run : replays)
+			result_.replays.push_back(std::move(run));
+		for (json &run : stresses)
 			result_.stresses.push_back(std::move(run));
-		return !runs.empty();
+		return !replays.empty() || !stresses.empty();
 	}
 
 	double parts() const
 	{
-		return options_.replays + options_.stresses + (options_.stresses && options_.in_machine);
+		return options_.replays + options_.stresses +
+		       ((options_.stresses || replays_in_machine()) && options_.in_machine);
 	}
 
 	const compare_options &options_;

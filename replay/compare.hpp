@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
 // The comparison: recorded connections and bursts replayed through every backend at rising rates; real connections while
-// each path manager runs; and these again in the virtual machine whose kernel carries them all. Backends interleaved,
+// each path manager runs; and both again in the virtual machine whose kernel carries them all. Backends interleaved,
 // several repetitions, every finished run kept in a file of its own.
 #pragma once
 
@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "replay/machine.hpp"
 #include "replay/runner.hpp"
 #include "replay/stress.hpp"
 #include "replay/stress_runner.hpp"

@@ -93,14 +93,14 @@ expected<void> kept_runs::keep(const std::string &name, const json &what)
 
 std::vector<json> read_kept(const std::string &folder, const std::string &beginning)
 {
-	std::vector<fs::path> files;
+	std::vector<std::pair<fs::file_time_type, fs::path>> files; // in the order in which they ran
 	std::error_code error;
 	for (const auto &entry : fs::directory_iterator{folder + "/runs", error})
 		if (entry.path().extension() == ".json" && entry.path().filename().string().starts_with(beginning))
-			files.push_back(entry.path());
+			files.emplace_back(entry.last_write_time(error), entry.path());
 	std::sort(files.begin(), files.end());
 	std::vector<json> all;
-	for (const fs::path &file : files)
+	for (const auto &[written, file] : files)
 		if (auto data = read(file))
 			all.push_back(std::move(*data));
 	return all;

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <fstream>
 #include <string>
+#include <string_view>
 
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
@@ -50,6 +51,13 @@ nlohmann::json first_line_of(const char *command)
 constexpr int method = 2;
 
 } // namespace
+
+const char *this_place()
+{
+	utsname system{};
+	uname(&system);
+	return std::string_view(system.nodename) == "pathlab-vm" ? "vm" : "host";
+}
 
 nlohmann::json describe_machine()
 {

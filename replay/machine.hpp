@@ -7,6 +7,7 @@
 
 namespace pm::replay {
 
+[[nodiscard]] const char *this_place(); // "vm": the machine of `./run vm`; else "host"
 [[nodiscard]] nlohmann::json describe_machine();  // processor, how many of them may be used, memory, kernel
 [[nodiscard]] nlohmann::json describe_versions(); // pathlab, compiler, libbpf, mptcpd (null: not installed)
 

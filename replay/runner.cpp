@@ -13,6 +13,7 @@
 #include "replay/clock.hpp"
 #include "replay/group_sender.hpp"
 #include "replay/interrupt.hpp"
+#include "replay/machine.hpp"
 #include "replay/stress_probes.hpp"
 
 namespace pm::replay {
@@ -305,6 +306,7 @@ nlohmann::json run_report::to_json() const
 		{"backend", backend},
 		{"policy", policy},
 		{"settings", assignments},
+		{"place", this_place()},
 		{"excluded", excluded ? nlohmann::json(*excluded) : nlohmann::json(nullptr)},
 		{"trace", trace},
 		{"pace", rate  ? nlohmann::json{{"rate", rate->events_per_s}}

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <future>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -441,13 +440,6 @@ expected<std::vector<probe_pair>> run_with_and_without_probes(const stress_run_o
 		}
 		return all.empty() ? tl::unexpected(why) : expected<std::vector<probe_pair>>{std::move(all)};
 	});
-}
-
-const char *this_place()
-{
-	utsname system{};
-	uname(&system);
-	return std::string_view(system.nodename) == "pathlab-vm" ? "vm" : "host";
 }
 
 } // namespace pm::replay

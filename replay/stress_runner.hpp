@@ -66,6 +66,4 @@ struct probe_pair {
 [[nodiscard]] expected<std::vector<probe_pair>> run_with_and_without_probes(const stress_run_options &options,
 									     unsigned pairs);
 
-[[nodiscard]] const char *this_place(); // "vm": the machine of `./run vm`; else "host"
-
 } // namespace pm::replay

@@ -35,13 +35,20 @@ std::size_t count_if(const std::vector<changed_figure> &figures, bool (*is)(cons
 	return static_cast<std::size_t>(std::count_if(figures.begin(), figures.end(), is));
 }
 
-// Of the results, why this backend is not there; empty if nothing is said.
+// Of the results, why this backend, or this part of it, is not there; empty if nothing is said.
 std::string reason_of(const results &in, const point &of)
 {
-	for (const json &each : in.data.at("left_out"))
-		if (each.at("backend") == of.backend && each.at("place") == of.place && is_of_all(each))
+	const std::string missing = of.of == part::replay ? "replays" : of.scenario;
+	std::string why;
+	for (const json &each : in.data.at("left_out")) {
+		if (each.at("backend") != of.backend || each.at("place") != of.place)
+			continue;
+		if (is_of_all(each))
 			return each.at("reason");
-	return {};
+		if (each.at("part") == missing)
+			why = each.at("reason");
+	}
+	return why;
 }
 
 void add_gone(comparison_of_results &to, const point &of, const std::string &what, const std::string &why = {})
@@ -67,11 +74,12 @@ void add_figure(comparison_of_results &to, const point &then, const point &now, 
 		to.figures.push_back({&then, &now, &what, {}});
 }
 
-// A figure that ended, and does so no more, is gone however few runs there are.
+// A figure that ended, and does so in no run any more, is gone however few runs there are. That it did not in some of them is
+// scatter.
 void add_what_never_ends(comparison_of_results &to)
 {
 	for (const changed_figure &each : to.figures)
-		if (std::isfinite(each.by.before.median) && !std::isfinite(each.by.after.median))
+		if (std::isfinite(each.by.before.median) && !std::isfinite(each.by.after.least))
 			add_gone(to, *each.after, fmt::format("“{}” never", each.what->title));
 }
 
@@ -154,7 +162,7 @@ comparison_of_results compare_results(const results &before, const results &afte
 				 now->second->excluded.front()->value("excluded", std::string{}));
 		else
 			for (const figure &what : figures_of(then.of))
-				if (!what.derived)
+				if (!what.derived && then.compares_by(what))
 					add_figure(all, then, *now->second, what);
 	}
 	std::map<const figure *, std::vector<std::vector<double>>> samples; // of both, for the typical scatter

@@ -267,9 +267,12 @@ section loss_against_buffer(const std::vector<point> &points)
 section loss_of_replays(const std::vector<point> &points)
 {
 	section all{.id = "replay", .title = "Replayed events"};
-	all.paragraphs = {"Events of recorded and of generated connections, sent through each backend faster than "
-			  "connections can be "
-			  "made. The picture has the recording; the bursts are in the table."};
+	all.paragraphs = {
+		"Events of recorded and of generated connections, sent through each backend faster than "
+		"connections can be "
+		"made. The picture has the recording; the bursts are in the table. Times in a machine that is "
+		"emulated are not a processor's."};
+	selection replayed;
 	for (const std::string &place : places_of(points, part::replay)) {
 		const selection everything = select(points, part::replay, place, "");
 		const selection recorded = with_values(select(points, part::replay, place, "recorded"), "lost_share");
@@ -290,8 +293,9 @@ section loss_of_replays(const std::vector<point> &points)
 				 {"lost_share", "tail_delivered", "decisions_missing", "latency_p50", "latency_p99",
 				  "cpu_per_event"}));
 		all.tables.back().left = 2;
+		replayed.insert(replayed.end(), everything.begin(), everything.end());
 	}
-	all.command = all.tables.empty() ? "" : "pathlab compare --only replay";
+	all.command = command_for(replayed);
 	add_nothing(all, "replay", "nothing was replayed");
 	return all;
 }

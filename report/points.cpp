@@ -296,6 +296,12 @@ bool point::at_full_rate() const
 	return of == part::stress && load.at("rate").is_string(); // "max"
 }
 
+bool point::compares_by(const report::figure &what) const
+{
+	const bool as_fast_as_can_be = of == part::replay && load.at("pace") == pace_in_words({{"rate", "max"}});
+	return !(as_fast_as_can_be && std::string_view{what.key}.starts_with("latency"));
+}
+
 std::string point::load_in_words() const
 {
 	if (of == part::replay)

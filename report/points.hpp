@@ -53,6 +53,8 @@ struct point {
 	[[nodiscard]] double resolution(std::string_view key) const;
 	[[nodiscard]] std::string in_words(std::string_view key) const; // "-" without values; how often never
 	[[nodiscard]] bool at_full_rate() const; // without a schedule
+	// Not by the latency of events that are replayed as fast as they can be sent: it is how long the queue became.
+	[[nodiscard]] bool compares_by(const report::figure &what) const;
 	[[nodiscard]] double rate() const; // connections/s; of a replay, events/s as they were sent
 	[[nodiscard]] std::string load_in_words() const;
 	// The same in another results file is the same point.

@@ -55,11 +55,12 @@ section left_out(const results &all, const std::vector<point> &points)
 {
 	section one{.id = "left-out", .title = "Left out"};
 	table backends{.caption = "Backends that did not run, or not in all",
-		       .head = {"backend", "where", "why"},
+		       .head = {"backends", "where", "why"},
 		       .rows = {},
 		       .left = 3};
-	for (const json &each : all.data.at("left_out"))
-		backends.rows.push_back({each.at("backend"), place_in_words(each.at("place")), reason_in_words(each)});
+	for (const absence &each : absences_of(all))
+		backends.rows.push_back(
+			{fmt::format("{}", fmt::join(each.backends, ", ")), place_in_words(each.place), each.reason});
 	table runs{.caption = "Runs that are in no figure",
 		   .head = {"backend", "scenario", "where", "load", "repetition", "why"},
 		   .rows = {},

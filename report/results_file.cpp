@@ -320,10 +320,21 @@ std::optional<double> number_at(const json &in, const char *where)
 
 bool is_of_all(const json &left_out) { return left_out.value("part", json{}).is_null(); }
 
-std::string reason_in_words(const json &left_out)
+std::vector<absence> absences_of(const results &all)
 {
-	const auto reason = left_out.at("reason").get<std::string>();
-	return is_of_all(left_out) ? reason : left_out.at("part").get<std::string>() + ": " + reason;
+	std::vector<absence> absences;
+	for (const json &each : all.data.at("left_out")) {
+		const std::string place = each.at("place"),
+				  part = is_of_all(each) ? "" : each.at("part").get<std::string>() + ": ",
+				  reason = part + each.at("reason").get<std::string>();
+		auto same = std::find_if(absences.begin(), absences.end(), [&](const absence &known) {
+			return known.place == place && known.reason == reason;
+		});
+		if (same == absences.end())
+			same = absences.insert(same, {{}, place, reason});
+		same->backends.push_back(each.at("backend"));
+	}
+	return absences;
 }
 
 } // namespace pm::report

@@ -6,6 +6,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -33,8 +34,14 @@ struct results {
 // A number in results, such as "/rate/made_per_s" of a run; nothing where it is missing, null or no number.
 [[nodiscard]] std::optional<double> number_at(const json &in, const char *where);
 
-// Of an element of `left_out`: the reason, and what of the backend it is about; whether that is all of it.
-[[nodiscard]] std::string reason_in_words(const json &left_out);
+// Whether an element of `left_out` is about all of the backend.
 [[nodiscard]] bool is_of_all(const json &left_out);
+
+// What `left_out` has: the backends at a place for which one reason holds. It says what of them it is about, unless all.
+struct absence {
+	std::vector<std::string> backends;
+	std::string place, reason;
+};
+[[nodiscard]] std::vector<absence> absences_of(const results &all);
 
 } // namespace pm::report

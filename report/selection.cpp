@@ -144,6 +144,16 @@ std::string shell_word(const std::string &word)
 	return all + '\'';
 }
 
+std::string policy_options(const point &one)
+{
+	std::string words = "--policy " + one.policy;
+	const json *run = !one.runs.empty() ? one.runs.front() : !one.excluded.empty() ? one.excluded.front() : nullptr;
+	for (const json &each : run ? run->value("settings", json::array()) : json::array())
+		if (each.is_string())
+			words += " --set " + shell_word(each.get<std::string>());
+	return words;
+}
+
 // The options of the load of one point, where they are not the usual ones and not its scenario's own.
 std::string load_options(const point &one)
 {
@@ -151,13 +161,9 @@ std::string load_options(const point &one)
 		return one.load.value(name, json{}).is_number() ? one.load[name].get<double>() : 0.0;
 	};
 	const auto is = [&](const char *name) { return one.scenario == name; };
-	std::string words = fmt::format("--scenario {} --policy {}", one.scenario, one.policy);
-	const json *run = !one.runs.empty() ? one.runs.front() : !one.excluded.empty() ? one.excluded.front() : nullptr;
-	for (const json &each : run ? run->value("settings", json::array()) : json::array())
-		if (each.is_string())
-			words += " --set " + shell_word(each.get<std::string>());
-	words += fmt::format(" --connections {:.0f} --rate {}", number("connections"),
-			     one.at_full_rate() ? "max" : fmt::format("{:g}", one.rate()));
+	std::string words = fmt::format("--scenario {} {} --connections {:.0f} --rate {}", one.scenario,
+					policy_options(one), number("connections"),
+					one.at_full_rate() ? "max" : fmt::format("{:g}", one.rate()));
 	const auto add = [&](const char *option, double value, bool unusual) {
 		if (value > 0 && unusual)
 			words += fmt::format(" {} {:g}", option, value);
@@ -184,13 +190,20 @@ std::string command_for(const selection &of)
 {
 	std::string all;
 	std::set<std::string> known;
+	const bool in_machine = std::any_of(of.begin(), of.end(),
+					    [](const point *each) { return each->place == "vm"; });
 	for (const point *each : of) {
-		const std::string words = load_options(*each);
+		const bool replayed = each->of == part::replay;
+		const std::string words = replayed ? policy_options(*each) : load_options(*each);
 		if (!known.insert(words).second)
 			continue;
-		std::string line = fmt::format("pathlab stress --through {} {} -n {}", fmt::join(backends_of(of), ","),
-					       words, std::max<std::size_t>(1, each->runs.size()));
-		if (each->place == "vm")
+		std::string line = replayed ? (in_machine ? "pathlab compare --only replay "
+							  : "pathlab compare --only replay --host-only ") +
+						      words
+					    : fmt::format("pathlab stress --through {} {} -n {}",
+							  fmt::join(backends_of(of), ","), words,
+							  std::max<std::size_t>(1, each->runs.size()));
+		if (each->place == "vm" && !replayed) // which goes on there
 			line = fmt::format("mkdir -p OUT && ./run vm --share $PWD/OUT -- build/pathlab/{} -o OUT",
 					   line);
 		all += (all.empty() ? "" : "\n") + line;

@@ -36,7 +36,7 @@ enum class which { lowest_rate, highest_rate };
 // One backend's, by rising rate.
 [[nodiscard]] selection of_backend(const selection &of, std::string_view backend);
 
-// The command that measures these again.
+// The command that measures these again; replays at the rates and with the buffers that are usual.
 [[nodiscard]] std::string command_for(const selection &of);
 
 } // namespace pm::report

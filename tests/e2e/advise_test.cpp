@@ -84,7 +84,8 @@ TEST_F(kept_comparison, goes_on_after_an_interruption_and_measures_nothing_twice
 	EXPECT_EQ(stopped.wait(30).status, 130);
 	const json before = json::parse(read_file(path("new/results.json")));
 	EXPECT_EQ(before.at("complete"), false);
-	const std::string first = read_file(path("new/runs/replay-00-native-1.json"));
+	const std::string first = read_file(path("new/runs/replay-00-native-1.json")),
+			  recorded = read_file(path("new/recorded.pcap"));
 
 	words again = asked;
 	again.emplace_back("--resume");
@@ -96,6 +97,8 @@ TEST_F(kept_comparison, goes_on_after_an_interruption_and_measures_nothing_twice
 	for (std::size_t i = 0; i < before.at("replay").size(); ++i)
 		EXPECT_EQ(after["replay"][i], before["replay"][i]) << i;
 	EXPECT_EQ(read_file(path("new/runs/replay-00-native-1.json")), first);
+	EXPECT_EQ(after.at("recording"), before.at("recording"));
+	EXPECT_EQ(read_file(path("new/recorded.pcap")), recorded) << "its runs are of one recording";
 
 	// With other options there is nothing to go on with.
 	again[2] = "--policy";

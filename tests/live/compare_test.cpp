@@ -23,6 +23,7 @@ constexpr const char *measure_one = R"(mkdir -p "$out/runs"
 echo '{"machine": {"kernel": "patched"}}' >"$out/runs/where.json"
 echo '{"rate_with": 1}' >"$out/runs/probes.json"
 echo '{"backend": "bpf", "place": "vm"}' >"$out/runs/stress-00-steady-bpf-1.json"
+echo '{"backend": "bpf", "place": "vm"}' >"$out/runs/replay-00-bpf-1.json"
 )";
 
 class compared_with_a_machine : public testing::Test {
@@ -62,11 +63,10 @@ protected:
 		ASSERT_TRUE(fs::exists(out + "/runs/where.json"));
 	}
 	comparison run() { return must(compare(options, [](double, const std::string &) {})); }
-	static std::size_t in_machine(const comparison &all)
+	static std::size_t in_machine(const json &runs)
 	{
-		return static_cast<std::size_t>(
-			std::count_if(all.stresses.begin(), all.stresses.end(),
-				      [](const json &run) { return run.at("place") == "vm"; }));
+		return static_cast<std::size_t>(std::count_if(runs.begin(), runs.end(),
+							      [](const json &run) { return run.at("place") == "vm"; }));
 	}
 	static bool left_out_for(const comparison &all, const std::string &reason)
 	{
@@ -89,7 +89,7 @@ TEST_F(compared_with_a_machine, that_is_not_there_says_so_and_is_complete)
 	the_machine("echo 'there is no qemu'; exit 125\n");
 	const comparison all = run();
 	EXPECT_TRUE(all.complete) << all.failure;
-	EXPECT_EQ(in_machine(all), 0u);
+	EXPECT_EQ(in_machine(all.stresses), 0u);
 	EXPECT_TRUE(left_out_for(all, "there was no virtual machine: ")) << all.left_out.dump(2);
 	EXPECT_TRUE(left_out_for(all, "there is no qemu"));
 	EXPECT_TRUE(all.machine.is_null());
@@ -101,7 +101,7 @@ TEST_F(compared_with_a_machine, that_ended_too_early_is_not_complete_and_keeps_i
 	const comparison all = run();
 	EXPECT_FALSE(all.complete);
 	EXPECT_NE(all.failure.find("the command took longer than 600 s"), std::string::npos) << all.failure;
-	EXPECT_EQ(in_machine(all), 1u);
+	EXPECT_EQ(in_machine(all.stresses), 1u);
 	EXPECT_FALSE(left_out_for(all, "there was no virtual machine")) << all.left_out.dump(2);
 	EXPECT_EQ(all.machine.at("machine").at("kernel"), "patched");
 	EXPECT_EQ(all.machine.at("probes").at("rate_with"), 1);
@@ -112,7 +112,7 @@ TEST_F(compared_with_a_machine, does_not_show_what_an_earlier_one_has_measured)
 	an_earlier_machine_has_measured();
 	the_machine("exit 125\n");
 	const comparison all = run();
-	EXPECT_EQ(in_machine(all), 0u);
+	EXPECT_EQ(in_machine(all.stresses), 0u);
 	EXPECT_TRUE(all.machine.is_null());
 	EXPECT_TRUE(all.complete) << all.failure;
 }
@@ -123,7 +123,7 @@ TEST_F(compared_with_a_machine, goes_on_with_what_an_earlier_one_has_measured)
 	the_machine("exit 0\n");
 	options.resume = true;
 	const comparison all = run();
-	EXPECT_EQ(in_machine(all), 1u);
+	EXPECT_EQ(in_machine(all.stresses), 1u);
 	EXPECT_NE(words().find("--resume"), std::string::npos) << words();
 }
 
@@ -133,6 +133,37 @@ TEST_F(compared_with_a_machine, gives_it_the_same_buffer)
 	options.buffer_bytes = 65536;
 	(void)run();
 	EXPECT_NE(words().find("--buffer 65536"), std::string::npos) << words();
+}
+
+TEST_F(compared_with_a_machine, replays_in_it_too)
+{
+	the_machine(measure_one);
+	options.replays = true;
+	options.connections = 50;
+	options.tail_events = 10;
+	const comparison all = run();
+	EXPECT_TRUE(all.complete) << all.failure;
+	EXPECT_EQ(words().find("--only"), std::string::npos) << words();
+	EXPECT_EQ(in_machine(all.replays), 1u);
+	EXPECT_GT(all.replays.size(), 1u) << "here, too";
+}
+
+TEST_F(compared_with_a_machine, leaves_the_replays_out_there_if_it_is_to_be_quick)
+{
+	the_machine(measure_one);
+	options.how_much = extent::quick;
+	options.replays = true;
+	options.connections = 50;
+	options.tail_events = 10;
+	const comparison all = run();
+	EXPECT_NE(words().find("--only stress"), std::string::npos) << words();
+	EXPECT_TRUE(left_out_for(all, "without --quick it is there")) << all.left_out.dump(2);
+
+	// Where there is no machine that is the only reason.
+	the_machine("exit 125\n");
+	const comparison none = run();
+	EXPECT_FALSE(left_out_for(none, "without --quick it is there")) << none.left_out.dump(2);
+	EXPECT_TRUE(left_out_for(none, "there was no virtual machine"));
 }
 
 TEST_F(compared_with_a_machine, keeps_every_run_when_it_has_ended)

@@ -41,6 +41,20 @@ TEST(changes, finds_nothing_where_only_the_noise_differs)
 	EXPECT_EQ(compare_results(before, before).worse(), 0u);
 }
 
+TEST(changes, are_none_in_how_long_a_queue_became)
+{
+	for (const bool full_rate : {true, false}) {
+		const json before = test::made_results();
+		json after = before;
+		for (json &run : after["replay"])
+			if ((run["pace"]["rate"] == "max") == full_rate)
+				for (const char *percentile : {"p50", "p99"})
+					run["latency_ns"][percentile] = 40 *
+									run["latency_ns"][percentile].get<double>();
+		EXPECT_EQ(compare_results(read(before), read(after)).holds(), full_rate);
+	}
+}
+
 // Of few connections the machine's processor time is only known in large steps.
 TEST(changes, are_none_where_the_runs_could_not_tell_them)
 {
@@ -102,6 +116,22 @@ TEST(gone, nothing_is_where_nothing_changed)
 	const auto same = after_a_change([](json &) { return true; });
 	EXPECT_TRUE(same.holds());
 	EXPECT_TRUE(same.vanished.empty());
+}
+
+TEST(gone, is_explained_by_what_that_part_of_it_lacks)
+{
+	const auto without_overruns = [](json &run) { return run["scenario"] != "overrun"; };
+	json after = test::made_results(), runs = json::array();
+	const json before = after;
+	for (json &run : after["stress"])
+		if (run["backend"] != "bpf" || run["place"] != "vm" || without_overruns(run))
+			runs.push_back(run);
+	after["stress"] = runs;
+	after["left_out"].push_back(
+		{{"backend", "bpf"}, {"place", "vm"}, {"part", "overrun"}, {"reason", "that takes long"}});
+	const auto found = compare_results(read(before), read(after));
+	EXPECT_FALSE(found.holds());
+	EXPECT_TRUE(has(found.what_got_worse(), "that takes long")) << found.what_got_worse();
 }
 
 TEST(gone, is_not_explained_by_what_only_a_part_of_it_lacks)
@@ -173,6 +203,33 @@ TEST(gone, is_a_recovery_that_never_comes)
 							"(overrun, full rate"))
 			<< found.what_got_worse();
 	}
+}
+
+// Also what had not always come before.
+TEST(gone, is_what_never_comes_any_more)
+{
+	const auto recovered_in = [](unsigned runs) {
+		json all = test::made_results({.repetitions = 5});
+		for (json &run : all["stress"])
+			if (run["scenario"] == "overrun" && run["repetition"] > runs)
+				run["recovery_ms"] = nullptr;
+		return all;
+	};
+	const results before = read(recovered_in(4)), after = read(recovered_in(0)), mostly = read(recovered_in(3));
+	EXPECT_FALSE(compare_results(before, after).holds());
+	EXPECT_TRUE(compare_results(before, mostly).holds());
+}
+
+TEST(gone, is_not_what_never_came_in_one_run_of_two)
+{
+	const auto found = after_a_change(
+		[](json &run) {
+			if (run["scenario"] == "overrun" && run["repetition"] == 2)
+				run["recovery_ms"] = nullptr;
+			return true;
+		},
+		2);
+	EXPECT_TRUE(found.holds()) << found.what_got_worse();
 }
 
 } // namespace

@@ -176,6 +176,21 @@ TEST(report, a_backend_that_could_not_run_is_listed_with_its_reason)
 	EXPECT_TRUE(has(written.answer[2], "this kernel's mptcp_pm_ops has no BPF callbacks")) << written.answer[2];
 }
 
+TEST(report, backends_that_could_not_run_for_one_reason_are_listed_together)
+{
+	json data = with_known_loss();
+	data["left_out"] = json::array();
+	for (const char *backend : {"mptcpd", "mptcpd-stock"})
+		for (const char *place : {"host", "vm"})
+			data["left_out"].push_back(
+				{{"backend", backend}, {"place", place}, {"part", "replays"}, {"reason", "none"}});
+	const document written = make_document({read(data)});
+	using row = std::vector<std::string>;
+	EXPECT_EQ(find(written, "left-out")->tables.at(0).rows,
+		  (std::vector<row>{{"mptcpd, mptcpd-stock", "on the host", "replays: none"},
+				    {"mptcpd, mptcpd-stock", "in the virtual machine", "replays: none"}}));
+}
+
 TEST(report, a_picture_without_data_is_left_out_with_its_reason)
 {
 	const document written = make_document({read(with_known_loss())});
