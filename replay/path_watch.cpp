@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "pm-netlink/mptcp_info.hpp"
+#include "replay/clock.hpp"
 
 namespace pm::replay {
 
@@ -187,12 +188,13 @@ void path_watch::look(clock::time_point now)
 		round_began_ = now;
 		round_cost_ = {};
 	}
+	const std::uint64_t used = thread_cpu_ns(); // not the time that it waits for a socket that the kernel is busy with
 	for (unsigned n = 0; n < at_once && cursor_ > 0; ++n) {
 		cursor_ = std::min(cursor_, unsettled_.size());
 		if (cursor_ > 0)
 			ask(unsettled_[--cursor_], now); // as they come directly one after the other
 	}
-	round_cost_ += clock::now() - now;
+	round_cost_ += std::chrono::nanoseconds(thread_cpu_ns() - used);
 	if (cursor_ > 0) {
 		next_ = now;
 		return;
