@@ -2,8 +2,8 @@
 //
 // Which open connections lack a path, and for how long: asked of their sockets by the thread that makes the load, between
 // opening others. A connection is asked a millisecond after it has been answered, and again and again until it has what it
-// should have; all this takes no more than a twentieth of that thread's processor time, so the more connections lack a path the less
-// often is each one asked. Asking gets in the way of a path manager, which needs the same lock: where many short connections
+// should have; all this takes no more than a twentieth of that thread's processor time, so the more connections lack a path
+// the less often is each one asked. Asking gets in the way of a path manager, which needs the same lock: where many short connections
 // are made, some stand for all, and a four-hundredth of the time is taken.
 #pragma once
 

@@ -74,12 +74,12 @@ void add_figure(comparison_of_results &to, const point &then, const point &now, 
 		to.figures.push_back({&then, &now, &what, {}});
 }
 
-// A figure that ended, and does so in no run any more, is gone however few runs there are. That it did not in some of them is
-// scatter.
+// A figure that ended, and does so no more, is gone however few runs there are; of one or two, that all of them have to say.
 void add_what_never_ends(comparison_of_results &to)
 {
 	for (const changed_figure &each : to.figures)
-		if (std::isfinite(each.by.before.median) && !std::isfinite(each.by.after.least))
+		if (const double now = each.by.judged ? each.by.after.median : each.by.after.least;
+		    std::isfinite(each.by.before.median) && !std::isfinite(now))
 			add_gone(to, *each.after, fmt::format("“{}” never", each.what->title));
 }
 

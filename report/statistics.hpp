@@ -33,7 +33,7 @@ using replay::summary;
 struct noise {
 	double typical = 0; // relative, see typical_scatter()
 	double resolution = 0; // smaller changes mean nothing, whatever their scatter
-	double least_relative = 0.1; // neither do those of less than this share of what it was
+	double least_relative = 0.05; // neither do those of less than this share of what it was
 	std::size_t comparisons =
 		1; // how many figures are compared at once: one in twenty *comparisons* may err, not figures
 };

@@ -137,15 +137,17 @@ TEST_F(compared_with_a_machine, gives_it_the_same_buffer)
 
 TEST_F(compared_with_a_machine, replays_in_it_too)
 {
-	the_machine(measure_one);
+	the_machine(measure_one + std::string{"sleep 0.1; echo '{\"backend\": \"a\", \"place\": \"vm\"}' "
+					      ">\"$out/runs/replay-00-a-1.json\"\n"});
 	options.replays = true;
 	options.connections = 50;
 	options.tail_events = 10;
 	const comparison all = run();
 	EXPECT_TRUE(all.complete) << all.failure;
 	EXPECT_EQ(words().find("--only"), std::string::npos) << words();
-	EXPECT_EQ(in_machine(all.replays), 1u);
-	EXPECT_GT(all.replays.size(), 1u) << "here, too";
+	EXPECT_EQ(in_machine(all.replays), 2u);
+	EXPECT_GT(all.replays.size(), 2u) << "here, too";
+	EXPECT_EQ(all.replays.back().at("backend"), "a") << "in the order in which they ran";
 }
 
 TEST_F(compared_with_a_machine, leaves_the_replays_out_there_if_it_is_to_be_quick)

@@ -218,6 +218,8 @@ TEST(gone, is_what_never_comes_any_more)
 	const results before = read(recovered_in(4)), after = read(recovered_in(0)), mostly = read(recovered_in(3));
 	EXPECT_FALSE(compare_results(before, after).holds());
 	EXPECT_TRUE(compare_results(before, mostly).holds());
+	const results seldom = read(recovered_in(2));
+	EXPECT_FALSE(compare_results(before, seldom).holds());
 }
 
 TEST(gone, is_not_what_never_came_in_one_run_of_two)
