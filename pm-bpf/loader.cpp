@@ -5,7 +5,6 @@
 #include <cerrno>
 #include <cstdarg>
 #include <cstring>
-#include <fstream>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -13,6 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "pm-bpf/memlock.hpp"
 #include "pm-bpf/pm.skel.h"
 #include "pm-bpf/quiet.hpp"
 #include "pm-bpf/verifier_log.hpp"
@@ -190,11 +190,10 @@ expected<std::size_t> engine::connections() const
 
 expected<double> engine::map_bytes_per_connection() const
 {
-	std::ifstream info{fmt::format("/proc/self/fdinfo/{}", bpf_map__fd(impl_->skeleton->maps.pm_connections))};
-	for (std::string name; info >> name;)
-		if (double bytes = 0; name == "memlock:" && info >> bytes)
-			return bytes / impl_->most;
-	return fail("the kernel does not say how much memory a BPF map takes");
+	const auto bytes = memlock_bytes(bpf_map__fd(impl_->skeleton->maps.pm_connections));
+	if (!bytes)
+		return fail("the kernel does not say how much memory a BPF map takes");
+	return static_cast<double>(*bytes) / impl_->most;
 }
 
 const tally &engine::counted() const noexcept { return impl_->tally; }

@@ -45,6 +45,8 @@ public:
 	[[nodiscard]] u32 table_id() const noexcept;
 	[[nodiscard]] u32 verified_instructions() const noexcept; // of all programs
 	[[nodiscard]] pm_counters counted() const; // so far
+	// What the kernel keeps for them, in bytes: programs, maps, and what is remembered of connections that are open now.
+	[[nodiscard]] std::uint64_t memory_bytes() const;
 
 	// Registers the table of callbacks with the kernel, for as long as the link is open or pinned.
 	[[nodiscard]] expected<descriptor> attach() const;

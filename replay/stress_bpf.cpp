@@ -71,6 +71,8 @@ public:
 		return account;
 	}
 
+	std::optional<std::uint64_t> memory_kib() const override { return programs_->memory_bytes() / 1024; }
+
 private:
 	contender_options options_;
 	std::optional<netns> here_;

@@ -48,6 +48,7 @@ public:
 	[[nodiscard]] virtual expected<void> address_changed(unsigned path, bool there);
 	[[nodiscard]] virtual const child *process() const { return nullptr; } // null: there is none
 	[[nodiscard]] virtual std::optional<std::uint64_t> cpu_ns() const;
+	[[nodiscard]] virtual std::optional<std::uint64_t> memory_kib() const; // now
 };
 
 struct contender_info {

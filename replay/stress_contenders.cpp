@@ -129,6 +129,11 @@ std::optional<std::uint64_t> contender::cpu_ns() const
 	return process() ? std::optional<std::uint64_t>{process()->cpu_ns()} : std::nullopt;
 }
 
+std::optional<std::uint64_t> contender::memory_kib() const
+{
+	return process() ? std::optional<std::uint64_t>{process()->memory_kib()} : std::nullopt;
+}
+
 std::span<const contender_info> contenders() noexcept { return all; }
 
 expected<const contender_info *> find_contender(std::string_view name)

@@ -350,13 +350,11 @@ private:
 
 	void note_memory()
 	{
-		if (!contender_.process())
-			return;
 		const std::uint64_t now = now_ns();
 		if (now < next_look_)
 			return;
 		next_look_ = now + std::chrono::nanoseconds(memory_pause).count();
-		run_.memory_kib = std::max(run_.memory_kib.value_or(0), contender_.process()->memory_kib());
+		run_.memory_kib = std::max(run_.memory_kib, contender_.memory_kib()); // nothing is less than any
 	}
 
 	const stress_run_options &options_;
