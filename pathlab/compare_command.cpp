@@ -34,7 +34,7 @@ std::string command_line(const options &asked)
 		words += " --only " + asked.only;
 	words += " --policy " + asked.policy;
 	for (const std::string &each : asked.settings)
-		words += " --set " + each;
+		words += " --set " + report::shell_word(each);
 	return words + fmt::format(" --buffer {}", asked.buffer);
 }
 

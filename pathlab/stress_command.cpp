@@ -14,6 +14,7 @@
 #include "replay/interrupt.hpp"
 #include "replay/stress.hpp"
 #include "replay/whole_file.hpp"
+#include "report/selection.hpp"
 
 namespace pm::pathlab {
 
@@ -124,7 +125,7 @@ std::string command_line(const options &asked)
 			words += fmt::format(" {} {}", option, value);
 	};
 	for (const std::string &each : asked.settings)
-		words += " --set " + each;
+		words += " --set " + report::shell_word(each);
 	add("--buffer", asked.load.buffer_bytes, usual.load.buffer_bytes);
 	add("--announce", asked.load.announced, usual.load.announced);
 	add("--contention", asked.load.contention, usual.load.contention);

@@ -58,9 +58,8 @@ int BPF_PROG(pm_count_read, const struct sk_buff *skb)
 	const struct sock *sk = skb->sk;
 	struct nlmsghdr message;
 
-	if (!pm_process || !is_running(pm_process))
-		return 0;
-	if (!sk || sk->sk_protocol != NETLINK_GENERIC)
+	/* Whatever is read comes by here, most of it TCP, which has no socket by now: asking who runs would cost more. */
+	if (!pm_process || !sk || sk->sk_protocol != NETLINK_GENERIC || !is_running(pm_process))
 		return 0;
 	if (bpf_probe_read_kernel(&message, sizeof(message), skb->data) == 0 && is_event(&message))
 		__sync_fetch_and_add(&pm_read, 1);

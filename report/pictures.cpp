@@ -264,7 +264,7 @@ section loss_against_buffer(const std::vector<point> &points)
 	return all;
 }
 
-section loss_of_replays(const std::vector<point> &points)
+section loss_of_replays(const std::vector<point> &points, const std::string &comparison)
 {
 	section all{.id = "replay", .title = "Replayed events"};
 	all.paragraphs = {
@@ -295,7 +295,8 @@ section loss_of_replays(const std::vector<point> &points)
 		all.tables.back().left = 2;
 		replayed.insert(replayed.end(), everything.begin(), everything.end());
 	}
-	all.command = command_for(replayed);
+	if (!replayed.empty())
+		all.command = command_for_replays(comparison);
 	add_nothing(all, "replay", "nothing was replayed");
 	return all;
 }

@@ -14,6 +14,6 @@ namespace pm::report {
 [[nodiscard]] section paths_over_time(const std::vector<point> &points);
 [[nodiscard]] section cost_per_connection(const std::vector<point> &points);
 [[nodiscard]] section loss_against_buffer(const std::vector<point> &points);
-[[nodiscard]] section loss_of_replays(const std::vector<point> &points);
+[[nodiscard]] section loss_of_replays(const std::vector<point> &points, const std::string &comparison);
 
 } // namespace pm::report

@@ -282,8 +282,9 @@ document make_document(const std::vector<results> &runs)
 		all.sections.push_back(what_changed(by, i + 1));
 	}
 	for (section each : {loss_against_rate(points), latency_distribution(points), paths_over_time(points),
-			     cost_per_connection(points), loss_against_buffer(points), loss_of_replays(points),
-			     where_events_went(points), left_out(shown, points), all_points(points), method(shown), raw_data(shown)})
+			     cost_per_connection(points), loss_against_buffer(points),
+			     loss_of_replays(points, text_at(shown.data, "command")), where_events_went(points),
+			     left_out(shown, points), all_points(points), method(shown), raw_data(shown)})
 		all.sections.push_back(std::move(each));
 	return all;
 }

@@ -130,9 +130,6 @@ std::string rates_in_words(const selection &of)
 	return fmt::format("full rate ({} to {})", in_words(unit::per_second, least), in_words(unit::per_second, most));
 }
 
-namespace {
-
-// As a shell reads it back.
 std::string shell_word(const std::string &word)
 {
 	if (word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:=/,") ==
@@ -143,6 +140,8 @@ std::string shell_word(const std::string &word)
 		all += each == '\'' ? std::string{"'\\''"} : std::string{each};
 	return all + '\'';
 }
+
+namespace {
 
 std::string policy_options(const point &one)
 {
@@ -190,25 +189,26 @@ std::string command_for(const selection &of)
 {
 	std::string all;
 	std::set<std::string> known;
-	const bool in_machine = std::any_of(of.begin(), of.end(),
-					    [](const point *each) { return each->place == "vm"; });
 	for (const point *each : of) {
-		const bool replayed = each->of == part::replay;
-		const std::string words = replayed ? policy_options(*each) : load_options(*each);
+		const std::string words = load_options(*each);
 		if (!known.insert(words).second)
 			continue;
-		std::string line = replayed ? (in_machine ? "pathlab compare --only replay "
-							  : "pathlab compare --only replay --host-only ") +
-						      words
-					    : fmt::format("pathlab stress --through {} {} -n {}",
-							  fmt::join(backends_of(of), ","), words,
-							  std::max<std::size_t>(1, each->runs.size()));
-		if (each->place == "vm" && !replayed) // which goes on there
+		std::string line = fmt::format("pathlab stress --through {} {} -n {}", fmt::join(backends_of(of), ","),
+					       words, std::max<std::size_t>(1, each->runs.size()));
+		if (each->place == "vm")
 			line = fmt::format("mkdir -p OUT && ./run vm --share $PWD/OUT -- build/pathlab/{} -o OUT",
 					   line);
 		all += (all.empty() ? "" : "\n") + line;
 	}
 	return all;
+}
+
+std::string command_for_replays(const std::string &comparison)
+{
+	constexpr std::string_view compare = "pathlab compare";
+	if (!comparison.starts_with(compare) || comparison.find(" --only ") != std::string::npos)
+		return comparison;
+	return fmt::format("{} --only replay{}", compare, comparison.substr(compare.size()));
 }
 
 } // namespace pm::report

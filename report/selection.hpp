@@ -36,7 +36,11 @@ enum class which { lowest_rate, highest_rate };
 // One backend's, by rising rate.
 [[nodiscard]] selection of_backend(const selection &of, std::string_view backend);
 
-// The command that measures these again; replays at the rates and with the buffers that are usual.
+// The command that measures these loads again.
 [[nodiscard]] std::string command_for(const selection &of);
+// ... and the replays of a comparison, given its own command.
+[[nodiscard]] std::string command_for_replays(const std::string &comparison);
+// A word as a shell reads it back.
+[[nodiscard]] std::string shell_word(const std::string &word);
 
 } // namespace pm::report

@@ -53,19 +53,12 @@ TEST(report_command, leaves_to_a_scenario_what_it_sets_itself)
 	EXPECT_EQ(overrun.find("--buffer"), std::string::npos) << overrun;
 }
 
-TEST(report_command, of_replays_is_one_for_all_of_a_policy)
+TEST(report_command, of_replays_is_that_of_the_comparison)
 {
-	const json run{{"settings", {"interface=p0"}}};
-	point one{.of = part::replay, .backend = "netlink", .policy = "fullmesh", .load = {}, .runs = {&run}},
-		other = one;
-	other.backend = "bpf";
-	other.place = "vm";
-	EXPECT_EQ(command_for({&one, &other}), "pathlab compare --only replay --policy fullmesh --set interface=p0");
-	EXPECT_EQ(command_for({&one}),
-		  "pathlab compare --only replay --host-only --policy fullmesh --set interface=p0");
-	other.policy = "ndiffports";
-	EXPECT_EQ(command_for({&one, &other}), "pathlab compare --only replay --policy fullmesh --set interface=p0\n"
-					       "pathlab compare --only replay --policy ndiffports --set interface=p0");
+	EXPECT_EQ(command_for_replays("pathlab compare --full --policy fullmesh --buffer 65536"),
+		  "pathlab compare --only replay --full --policy fullmesh --buffer 65536");
+	EXPECT_EQ(command_for_replays("pathlab compare --only replay --policy fullmesh"),
+		  "pathlab compare --only replay --policy fullmesh");
 }
 
 } // namespace
