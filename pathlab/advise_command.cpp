@@ -16,7 +16,7 @@ namespace pm::pathlab {
 
 namespace {
 
-constexpr double least_buffer = 4096, most_buffer = 1u << 28;
+constexpr double least_buffer = 4096, most_buffer = 1u << 28, most_per_s = 1e9;
 
 struct options {
 	std::string folder = "results", place = "host";
@@ -31,7 +31,8 @@ struct advice {
 	double busy = 0;   // share of its time that it reads, between bursts
 	double buffer = 0; // bytes; 0: it cannot be had
 	double lost = 0;   // with that buffer, the one that it has, or the largest
-	[[nodiscard]] bool enough(double loss) const { return busy < 1 && buffer > 0 && lost <= loss; }
+	[[nodiscard]] bool known() const { return busy >= 1 || model.fitted_to_loss; }
+	[[nodiscard]] bool enough(double loss) const { return known() && busy < 1 && buffer > 0 && lost <= loss; }
 };
 
 advice advise(const report::fitted_model &model, const options &asked)
@@ -62,6 +63,8 @@ std::string verdict(const advice &one, const options &asked)
 {
 	if (one.busy >= 1)
 		return "too slow for the rate";
+	if (!one.known())
+		return "not known: it lost none";
 	if (one.buffer == 0)
 		return "no buffer is large enough";
 	if (one.lost > asked.loss)
@@ -80,6 +83,12 @@ std::string recommendation(const std::vector<advice> &all, const std::vector<rep
 					       ? fmt::format("{} is enough", backend)
 					       : fmt::format("{} with a buffer of {} ({:.0f} bytes) is enough", backend,
 							     size_in_words(one.buffer), one.buffer);
+	for (const advice &one : all)
+		if (!one.known())
+			return fmt::format("not known: {} lost no event where it was measured, so how much a buffer "
+					   "has to bridge does "
+					   "not show; the overruns of `pathlab compare` do show it",
+					   one.model.backend);
 	double lost = 0;
 	bool measured = false;
 	for (const report::point &each : points)
@@ -107,11 +116,13 @@ nlohmann::json to_json(const advice &one, const options &asked)
 		{"place", one.model.place},
 		{"events_per_s", one.model.by.events_per_s},
 		{"events_per_connection", one.model.by.events_per_connection},
-		{"pause_s", {{"median", one.model.by.pause_s}, {"worst", one.model.at_worst.pause_s}}},
+		{"pause_s", one.model.fitted_to_loss ? nlohmann::json{{"median", one.model.by.pause_s},
+								      {"worst", one.model.at_worst.pause_s}}
+						     : nlohmann::json(nullptr)},
 		{"busy", one.busy},
-		{"buffer_bytes", one.buffer > 0 ? nlohmann::json(one.buffer) : nlohmann::json(nullptr)},
+		{"buffer_bytes", one.known() && one.buffer > 0 ? nlohmann::json(one.buffer) : nlohmann::json(nullptr)},
 		{"lost_share", one.lost},
-		{"enough", one.enough(asked.loss)},
+		{"enough", one.known() ? nlohmann::json(one.enough(asked.loss)) : nlohmann::json(nullptr)},
 		{"error",
 		 {{"points", one.model.checks.size()},
 		  {"with_loss", one.model.telling()},
@@ -143,7 +154,8 @@ void print(const std::vector<advice> &all, const options &asked, const std::stri
 	for (const advice &one : all)
 		rows.push_back(
 			{one.model.backend, verdict(one, asked), format_count(one.model.by.events_per_s),
-			 format_duration(one.model.at_worst.pause_s * 1e9), fmt::format("{:.0f} %", 100 * one.busy),
+			 one.model.fitted_to_loss ? format_duration(one.model.at_worst.pause_s * 1e9) : "not known",
+			 fmt::format("{:.0f} %", 100 * one.busy),
 			 one.model.telling() == 0 ? "not known"
 						  : fmt::format("{:.1f}, {:.1f} points", 100 * one.model.median_error(),
 								100 * one.model.largest_error()),
@@ -156,10 +168,12 @@ void print(const std::vector<advice> &all, const options &asked, const std::stri
 expected<void> run(const options &given, context &all)
 {
 	options asked = given;
-	if (!(asked.rate > 0) || !(asked.burst.value_or(1) > 0) || !(asked.burst_rate.value_or(1) > 0) ||
-	    !(asked.loss >= 0 && asked.loss < 1))
+	const auto is_sensible = [](double number) { return number > 0 && number <= most_per_s; };
+	if (!is_sensible(asked.rate) || !is_sensible(asked.burst.value_or(1)) ||
+	    !is_sensible(asked.burst_rate.value_or(1)) || !(asked.loss >= 0 && asked.loss < 1))
 		return fail_usage(
-			"--rate, --burst and --burst-rate are numbers above 0, --loss a share from 0 to below 1");
+			"--rate, --burst and --burst-rate are numbers above 0, up to 1e9, --loss a share from 0 to "
+			"below 1");
 	asked.burst = asked.burst.value_or(asked.rate); // a second's worth
 	asked.burst_rate = asked.burst_rate.value_or(10 * asked.rate);
 	const auto read = report::read_results(asked.folder);

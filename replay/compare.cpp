@@ -312,9 +312,9 @@ private:
 		if (interrupted())
 			return fail_interrupted();
 		for (const auto &absent : measured.left_out)
-			leave_out(left_out(absent.backend, this_place(), absent.reason));
+			leave_out(left_out(absent.backend, this_place(), absent.reason, absent.part));
 		if (!measured.failure.empty())
-			leave_out(left_out((*netlink)->name, this_place(), measured.failure, "what counting costs"));
+			leave_out(left_out((*netlink)->name, this_place(), measured.failure, what_counting_costs));
 		result_.probes = measured.to_json("").at("probes");
 		return result_.probes.is_null() ? expected<void>{} : keep("probes", result_.probes);
 	}

@@ -103,13 +103,13 @@ private:
 		return {};
 	}
 
-	void leave_out(const contender_info &backend, const std::string &reason)
+	void leave_out(const contender_info &backend, const std::string &reason, const char *part = "")
 	{
 		const auto same = [&](const stress_results::absent &each) {
-			return each.backend == backend.name && each.reason == reason;
+			return each.backend == backend.name && each.reason == reason && each.part == part;
 		};
 		if (std::none_of(results_.left_out.begin(), results_.left_out.end(), same))
-			results_.left_out.push_back({std::string{backend.name}, reason});
+			results_.left_out.push_back({std::string{backend.name}, reason, part});
 	}
 
 	stress_run_options options_of(const job &one, unsigned repetition) const
@@ -160,13 +160,13 @@ private:
 		plan.load.contention = plan.load.announced = 0;
 		plan.load.connections = std::max(plan.load.connections, fewest_for_a_rate);
 		plan.steps = {{plan.load.connections, full_rate}};
-		progress_(0, "what counting costs");
+		progress_(0, what_counting_costs);
 		const auto pairs = run_with_and_without_probes(options_of({&plan, &backend}, 1),
 							       options_.probe_repetitions);
 		if (interrupted())
 			return fail_interrupted();
 		if (!pairs) {
-			leave_out(backend, "what counting costs: " + pairs.error().text);
+			leave_out(backend, pairs.error().text, what_counting_costs);
 			return {};
 		}
 		std::vector<double> with, without, ratio;

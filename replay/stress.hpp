@@ -32,9 +32,12 @@ struct probe_cost {
 	std::string backend; // that was running
 };
 
+inline constexpr const char *what_counting_costs = "what counting costs";
+
 struct stress_results {
 	struct absent {
 		std::string backend, reason;
+		std::string part{}; // what of it, if it is not all
 	};
 	// In a sentence: why there is no run at all.
 	[[nodiscard]] static std::string why_nothing_ran(const std::vector<absent> &all);

@@ -215,7 +215,10 @@ json stress_results::to_json(const std::string &command) const
 	for (const stress_run &run : runs)
 		all_runs.push_back(run.to_json());
 	for (const absent &each : left_out)
-		absent_ones.push_back({{"backend", each.backend}, {"place", this_place()}, {"reason", each.reason}});
+		absent_ones.push_back({{"backend", each.backend},
+				       {"place", this_place()},
+				       {"part", each.part.empty() ? json(nullptr) : json(each.part)},
+				       {"reason", each.reason}});
 	json cost = nullptr;
 	if (const auto within = probes ? probes->median_within : std::nullopt; probes)
 		cost = {{"rate_with", probes->with.median},

@@ -227,14 +227,10 @@ private:
 	expected<void> await_open(Over &&over)
 	{
 		std::uint64_t open = 0;
-		for (std::uint64_t changed = now_ns(); now_ns() - changed < 1'000'000'000 && !over();) {
-			const std::uint64_t now = watch_.open();
-			if (now >= plan_.load.connections)
-				break;
-			if (now != std::exchange(open, now))
-				changed = now_ns();
-		}
 		acted_ = now_ns();
+		while (open < plan_.load.connections && now_ns() - acted_ < 1'000'000'000 && !over())
+			if (const std::uint64_t now = watch_.open(); now != std::exchange(open, now))
+				acted_ = now_ns();
 		return {};
 	}
 

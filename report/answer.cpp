@@ -129,12 +129,18 @@ std::string up_to_their_rates(const selection &of, const std::vector<std::string
 
 std::string loss_sentence(const std::vector<point> &points)
 {
-	const bool real = !places_of(points, part::stress).empty();
+	const auto hearing = [&](part of) {
+		return with_values(as_it_comes(points, of, main_place(points, of)), "lost_share");
+	};
+	const bool real = !hearing(part::stress).empty();
 	const part of = real ? part::stress : part::replay;
 	const std::string place = main_place(points, of);
-	const selection heard = with_values(as_it_comes(points, of, place), "lost_share");
+	const selection heard = hearing(of);
 	if (heard.empty())
-		return "What is lost was not measured: there is no run of a backend that gets events.";
+		return fmt::format(
+			"What is lost was not measured: no run counts in which a backend that gets events was not made "
+			"to lose them{}.",
+			after_overrun(points, place));
 	std::vector<std::string> none, some;
 	for (const worst &one : worst_of(heard)) {
 		if (one.lost == 0)
@@ -212,7 +218,7 @@ std::string time_sentence(const results &all, const std::vector<point> &points)
 {
 	const std::string times = calm_by_place(all, points, "join_p50", "join_p99");
 	if (times.empty())
-		return "How long the second path takes was not measured: no run has timed it.";
+		return "How long the second path takes was not measured: no steady run has timed it.";
 	return fmt::format("The second path began after, in the median (and the 99th percentile), {}.", times);
 }
 
@@ -224,7 +230,7 @@ std::string why_not(const results &all, const std::string &backend, const std::s
 		if (each.at("backend") == backend && is_of_all(each) && (!found || each.at("place") == place))
 			found = &each;
 	return found ? fmt::format("{}: {}", place_in_words(found->at("place")), found->at("reason").get<std::string>())
-		     : "there is no run of it that counts";
+		     : "no run of it counts in which it was not made to lose events";
 }
 
 // "lost up to 3 % of the events", "left up to 1 % of the connections without a path", or both.
@@ -241,22 +247,40 @@ std::string losses(const worst &one)
 
 bool loses_any(const worst &one) { return one.lost > 0 || one.missing > 0; }
 
+// Those points of one backend under whose loads there is one of the other, too.
+selection of_same_loads(const selection &of, const selection &other)
+{
+	selection chosen;
+	std::copy_if(of.begin(), of.end(), std::back_inserter(chosen), [&](const point *each) {
+		return std::any_of(other.begin(), other.end(),
+				   [&](const point *its) { return its->key_of_load() == each->key_of_load(); });
+	});
+	return chosen;
+}
+
 // Of a place where netlink loses: whether bpf does better there.
 std::string against_bpf(const results &all, const selection &there, const std::string &place)
 {
-	const worst netlink = worst_of(of_backend(there, "netlink")).front();
-	const std::string own = fmt::format("netlink {} {}", losses(netlink), place_in_words(place));
-	const selection bpf = of_backend(there, "bpf");
-	if (bpf.empty())
-		return fmt::format("{}, and whether the kernel does better was not measured there (bpf, {})", own,
-				   why_not(all, "bpf", place));
-	const worst in_kernel = worst_of(bpf).front();
+	const selection of_netlink = of_backend(there, "netlink"), of_bpf = of_backend(there, "bpf");
+	const auto own = [&](const worst &netlink) {
+		return fmt::format("netlink {} {}", losses(netlink), place_in_words(place));
+	};
+	if (of_bpf.empty())
+		return fmt::format("{}, and whether the kernel does better was not measured there (bpf, {})",
+				   own(worst_of(of_netlink).front()), why_not(all, "bpf", place));
+	const selection shared = of_same_loads(of_netlink, of_bpf);
+	if (shared.empty() || !loses_any(worst_of(shared).front()))
+		return fmt::format("{}, and whether the kernel does better was not measured under that load",
+				   own(worst_of(of_netlink).front()));
+	const worst netlink = worst_of(shared).front(), in_kernel = worst_of(of_same_loads(of_bpf, of_netlink)).front();
 	if (!loses_any(in_kernel))
-		return own + ", where bpf did not: there the kernel is worth it";
+		return own(netlink) + ", where bpf did not: there the kernel is worth it";
 	const bool worse = in_kernel.lost > netlink.lost || in_kernel.missing > netlink.missing,
 		   better = in_kernel.lost < netlink.lost || in_kernel.missing < netlink.missing;
-	return fmt::format("{}, and bpf {}{}", own, losses(in_kernel),
-			   better && worse ? "" : better ? ", which is less" : ", which is no better");
+	return fmt::format("{}, and bpf {}{}", own(netlink), losses(in_kernel),
+			   better && worse ? ""
+			   : better        ? ", which is less"
+					   : ", which is no better");
 }
 
 // Of a place where netlink loses nothing, while it does elsewhere.
@@ -301,8 +325,7 @@ std::string verdict(const results &all, const std::vector<point> &points)
 	if (!bpf_measured)
 		return fmt::format("{}, and whether the kernel does better was not measured (bpf, {})", enough,
 				   why_not(all, "bpf", main));
-	return enough + (bpf_loses.empty() ? ", and bpf has only time and cost in its favour"
-					   : ", while bpf " + list_of(bpf_loses));
+	return enough + (bpf_loses.empty() ? ", and bpf lost nothing either" : ", while bpf " + list_of(bpf_loses));
 }
 
 std::string cost_sentence(const results &all, const std::vector<point> &points)

@@ -16,13 +16,19 @@ namespace {
 
 std::string signed_words(unit in, double value) { return (value < 0 ? "-" : "+") + in_words(in, std::abs(value)); }
 
+// Of the machines, and of the virtual ones where both have one, what is not the same.
 std::string machine_difference(const json &before, const json &after)
 {
 	std::string words;
-	for (const char *field : {"processor", "processors", "memory", "kernel"}) {
-		const json a = before.at("machine").value(field, json{}), b = after.at("machine").value(field, json{});
-		if (a != b)
-			words += fmt::format("{}{} {} and {}", words.empty() ? "" : ", ", field, a.dump(), b.dump());
+	for (const json::json_pointer &machine : {"/machine"_json_pointer, "/virtual_machine/machine"_json_pointer}) {
+		const json then = before.value(machine, json{}), now = after.value(machine, json{});
+		if (!then.is_object() || !now.is_object())
+			continue;
+		for (const char *field : {"processor", "processors", "memory", "kernel"})
+			if (const json a = then.value(field, json{}), b = now.value(field, json{}); a != b)
+				words += fmt::format("{}{}{} {} and {}", words.empty() ? "" : ", ",
+						     machine == "/machine"_json_pointer ? "" : "the virtual one's ",
+						     field, a.dump(), b.dump());
 	}
 	return words;
 }
@@ -35,6 +41,13 @@ std::size_t count_if(const std::vector<changed_figure> &figures, bool (*is)(cons
 	return static_cast<std::size_t>(std::count_if(figures.begin(), figures.end(), is));
 }
 
+// Whether it is among the parts of a comparison that were left out together: "step, buffer".
+bool names(const json &parts, const std::string &one)
+{
+	return parts.is_string() &&
+	       fmt::format(", {},", parts.get<std::string>()).find(", " + one + ',') != std::string::npos;
+}
+
 // Of the results, why this backend, or this part of it, is not there; empty if nothing is said.
 std::string reason_of(const results &in, const point &of)
 {
@@ -45,7 +58,7 @@ std::string reason_of(const results &in, const point &of)
 			continue;
 		if (is_of_all(each))
 			return each.at("reason");
-		if (each.at("part") == missing)
+		if (names(each.at("part"), missing))
 			why = each.at("reason");
 	}
 	return why;
@@ -53,7 +66,7 @@ std::string reason_of(const results &in, const point &of)
 
 void add_gone(comparison_of_results &to, const point &of, const std::string &what, const std::string &why = {})
 {
-	const std::string load = fmt::format("{}, {}", of.scenario, of.load_in_words());
+	const std::string load = fmt::format("{}, {}", of.scenario, of.load_in_full());
 	for (gone &each : to.vanished)
 		if (each.backend == of.backend && each.place == of.place && each.what == what && each.why == why) {
 			each.loads.push_back(load);
@@ -72,6 +85,16 @@ void add_figure(comparison_of_results &to, const point &then, const point &now, 
 		add_gone(to, now, fmt::format("no “{}”", what.title));
 	else
 		to.figures.push_back({&then, &now, &what, {}});
+}
+
+// That no run of an overrun counts because none lost anything is no loss of the backend's.
+bool is_without_loss(const point &of)
+{
+	return std::all_of(of.excluded.begin(), of.excluded.end(), [](const json *run) {
+		const json lost = run->value("/events/lost"_json_pointer, json{});
+		return run->at("scenario") == "overrun" && lost.is_object() && !lost.empty() &&
+		       std::all_of(lost.begin(), lost.end(), [](const json &each) { return each == 0; });
+	});
 }
 
 // A figure that ended, and does so no more, is gone however few runs there are; of one or two, that all of them have to say.
@@ -117,6 +140,10 @@ std::string comparison_of_results::in_one_sentence() const
 		words += fmt::format("; {} points are only in {}", only_after, after);
 	for (const gone &each : vanished)
 		words += fmt::format("; {} has {}", after, each.in_words());
+	for (const point *each : not_overrun)
+		words += fmt::format(
+			"; {} lost nothing in any overrun {} in {}, so how long it takes to recover is not known",
+			each->backend, place_in_words(each->place), after);
 	if (!elsewhere.empty())
 		words += fmt::format("; they were not measured on the same machine ({})", elsewhere);
 	if (methods.first != methods.second)
@@ -131,9 +158,9 @@ std::string comparison_of_results::what_got_worse() const
 	std::vector<std::string> all;
 	for (const changed_figure &each : figures)
 		if (each.worse())
-			all.push_back(fmt::format("{} of {} ({}, {}): {}", each.what->title, each.after->backend,
-						  each.after->scenario, each.after->load_in_words(),
-						  change_in_words(each)));
+			all.push_back(fmt::format("{} of {} {} ({}, {}): {}", each.what->title, each.after->backend,
+						  place_in_words(each.after->place), each.after->scenario,
+						  each.after->load_in_full(), change_in_words(each)));
 	return in_one_sentence() + (all.empty() ? "" : " ") + fmt::format("{}", fmt::join(all, "; "));
 }
 
@@ -157,6 +184,8 @@ comparison_of_results compare_results(const results &before, const results &afte
 			continue;
 		if (now == later.end())
 			add_gone(all, then, "no run", reason_of(after, then));
+		else if (now->second->runs.empty() && is_without_loss(*now->second))
+			all.not_overrun.push_back(now->second);
 		else if (now->second->runs.empty())
 			add_gone(all, then, "only excluded runs",
 				 now->second->excluded.front()->value("excluded", std::string{}));
@@ -221,8 +250,16 @@ json to_json(const comparison_of_results &all)
 				    {"what", each.what},
 				    {"why", each.why},
 				    {"loads", each.loads}});
-	return {{"before", all.before}, {"after", all.after},     {"figures", list},        {"gone", vanished},
-		{"worse", all.worse()}, {"better", all.better()}, {"unjudged", all.unjudged()}};
+	return {{"before", all.before},
+		{"after", all.after},
+		{"figures", list},
+		{"gone", vanished},
+		{"worse", all.worse()},
+		{"better", all.better()},
+		{"unjudged", all.unjudged()},
+		{"machines_differ", all.elsewhere},
+		{"methods", all.methods},
+		{"in_words", all.in_one_sentence()}};
 }
 
 } // namespace pm::report

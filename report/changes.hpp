@@ -35,6 +35,7 @@ struct comparison_of_results {
 	std::vector<point> before_points{}, after_points{};
 	std::size_t only_after = 0; // points that `before` does not have
 	std::vector<gone> vanished{};
+	std::vector<const point *> not_overrun{}; // of overruns, whose runs do not count because nothing was lost
 	std::string elsewhere{}; // how the machines differ, in words; empty if they do not
 	std::pair<double, double> methods{}; // by which they were measured (`versions.method`)
 

@@ -57,6 +57,8 @@ double misfit(const service &by, const selection &to, double summary::*of)
 	return sum;
 }
 
+double most_lost(const point *of) { return of->figure("lost_share").most; }
+
 // The pause that fits best; of equals the shortest.
 double best_pause(service by, const selection &to, double summary::*of)
 {
@@ -92,7 +94,7 @@ std::vector<double> errors_of(const std::vector<checked_point> &checks)
 {
 	std::vector<double> errors;
 	for (const checked_point &each : checks)
-		if (each.predicted > 0 || each.measured > 0)
+		if (each.predicted > 0 || each.most > 0)
 			errors.push_back(std::abs(each.predicted - each.measured));
 	return errors;
 }
@@ -125,7 +127,12 @@ std::optional<fitted_model> fit_model(const std::vector<point> &points, const st
 				      const std::string &backend)
 {
 	const selection all = with_values(of_backend(select(points, part::stress, place, ""), backend), "lost_share");
-	fitted_model model{.backend = backend, .place = place, .by = {}, .at_worst = {}, .checks = {}};
+	fitted_model model{.backend = backend,
+			   .place = place,
+			   .by = {},
+			   .at_worst = {},
+			   .fitted_to_loss = false,
+			   .checks = {}};
 	if (backend == "mptcpd-stock")
 		model.by.fixed_events = room_of_stock;
 	if (backend == "ringbuf")
@@ -136,12 +143,16 @@ std::optional<fitted_model> fit_model(const std::vector<point> &points, const st
 	selection fit, rest;
 	for (const point *each : all)
 		(each->scenario == "overrun" ? fit : rest).push_back(each);
-	if (fit.empty()) { // every second one, then
+	if (fit.empty()) { // every second one, then, and the one that lost most
+		std::stable_sort(rest.begin(), rest.end(),
+				 [](const point *a, const point *b) { return most_lost(a) > most_lost(b); });
 		for (std::size_t i = 0; i < rest.size(); i += 2)
 			fit.push_back(rest[i]);
 		std::erase_if(rest,
 			      [&](const point *each) { return std::find(fit.begin(), fit.end(), each) != fit.end(); });
 	}
+	model.fitted_to_loss = std::any_of(fit.begin(), fit.end(),
+					   [](const point *each) { return most_lost(each) > 0; });
 	model.at_worst = model.by;
 	model.by.pause_s = best_pause(model.by, fit, &summary::median);
 	model.at_worst.pause_s = best_pause(model.at_worst, fit, &summary::most);

@@ -47,9 +47,12 @@ struct fitted_model {
 	std::string backend, place;
 	service by; // fitted to the median of the runs
 	service at_worst; // fitted to the run that lost most
+	// Whether any run that it was fitted to lost something. If not, how long the backend is away is not known: it may be for
+	// any time that the buffers could bridge.
+	bool fitted_to_loss = false;
 	std::vector<checked_point> checks; // on loads that it was not fitted on
-	// |predicted - measured|, over the checks where either is above 0: that nothing is lost of a load that asks nothing of
-	// a buffer is no achievement.
+	// |predicted - measured|, over the checks where any was lost, or should have been: that nothing is lost of a load that
+	// asks nothing of a buffer is no achievement.
 	[[nodiscard]] std::size_t telling() const; // how many these are
 	[[nodiscard]] double median_error() const; // 0 if there are none
 	[[nodiscard]] double largest_error() const;

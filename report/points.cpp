@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <sstream>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "pathlab/terminal.hpp"
 
@@ -179,7 +181,19 @@ std::string pace_in_words(const json &pace)
 	return rate.is_number() ? fmt::format("{:.0f}/s", rate.get<double>()) : "full rate";
 }
 
-point point_of(part of, const json &run)
+// Of the command of a comparison, what the replays depend on: how long they are, and the buffers.
+std::string options_of_replays(const results &all)
+{
+	const json command = all.data.value("command", json{});
+	std::istringstream words{command.is_string() ? command.get<std::string>() : ""};
+	std::string options;
+	for (std::string word, before; words >> word; before = word)
+		if (word == "--quick" || word == "--full" || before == "--buffer")
+			options += (options.empty() ? "" : " ") + (before == "--buffer" ? before + ' ' + word : word);
+	return options;
+}
+
+point point_of(part of, const json &run, const std::string &options)
 {
 	point one{.of = of,
 		  .place = run.value("place", json{}).is_string() ? run.at("place").get<std::string>() : "host",
@@ -188,9 +202,14 @@ point point_of(part of, const json &run)
 				      : std::filesystem::path{run.at("trace").get<std::string>()}.stem().string(),
 		  .backend = run.at("backend"),
 		  .policy = run.at("policy"),
-		  .load = of == part::stress ? run.at("load") : json{{"pace", pace_in_words(run.at("pace"))}},
+		  .load = of == part::stress ? run.at("load")
+					     : json{{"pace", pace_in_words(run.at("pace"))}, {"options", options}},
+		  .settings = {},
 		  .runs = {},
 		  .excluded = {}};
+	for (const json &each : run.value("settings", json::array()))
+		if (each.is_string())
+			one.settings.push_back(each);
 	return one;
 }
 
@@ -310,8 +329,10 @@ std::string point::load_in_words() const
 		return load.value(name, json{}).is_number() ? load[name].get<double>() : 0.0;
 	};
 	std::string words = at_full_rate() ? "full rate" : pathlab::format_count(number("rate")) + "/s";
-	if (number("paths") > 2)
-		words += fmt::format(", {:.0f} paths", number("paths"));
+	if (number("paths") > 0 && number("paths") != 2)
+		words += fmt::format(", {:.0f} path{}", number("paths"), number("paths") == 1 ? "" : "s");
+	if (const json families = load.value("families", json{}); families.is_string() && families != "4")
+		words += families == "6" ? ", IPv6" : ", both families";
 	if (number("buffer_bytes") > 0 && number("buffer_bytes") != usual_buffer)
 		words += number("buffer_bytes") >= 1 << 20
 				 ? fmt::format(", {:.3g} MiB", number("buffer_bytes") / (1 << 20))
@@ -329,19 +350,34 @@ std::string point::load_in_words() const
 	return words;
 }
 
+std::string point::load_in_full() const
+{
+	std::string words = load_in_words();
+	if (const auto connections = number_at(load, "/connections"))
+		words += fmt::format(", {:.0f} connections", *connections);
+	if (const auto hold = number_at(load, "/hold_ms"))
+		words += fmt::format(" of {:.0f} ms", *hold);
+	if (const std::string options = load.value("options", std::string{}); !options.empty())
+		words += ", " + options;
+	for (const std::string &each : settings)
+		words += ", " + each;
+	return words;
+}
+
 std::string point::key_of_load() const
 {
-	return fmt::format("{} {} {} {} {}", of == part::replay ? "replay" : "stress", place, scenario, policy,
-			   load.dump());
+	return fmt::format("{} {} {} {}{}{} {}", of == part::replay ? "replay" : "stress", place, scenario, policy,
+			   settings.empty() ? "" : " ", fmt::join(settings, " "), load.dump());
 }
 
 std::vector<point> points_of(const results &all)
 {
 	std::vector<point> points;
 	std::map<std::string, std::size_t> known;
+	const std::string options = options_of_replays(all);
 	for (const part of : {part::replay, part::stress}) {
 		for (const json &run : all.data.at(of == part::replay ? "replay" : "stress")) {
-			point one = point_of(of, run);
+			point one = point_of(of, run, options);
 			const auto [at, is_new] = known.try_emplace(one.key(), points.size());
 			if (is_new)
 				points.push_back(std::move(one));

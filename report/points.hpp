@@ -40,7 +40,8 @@ struct figure {
 struct point {
 	part of = part::stress;
 	std::string place{}, scenario{}, backend{}, policy{}; // scenario: of a replay, its trace
-	json load{};        // of a replay, {"pace": words}
+	json load{}; // of a replay, {"pace": words, "options": of the comparison, on which it depends how much there is}
+	std::vector<std::string> settings{}; // of the policy, NAME=VALUE
 	std::vector<const json *> runs{};               // of results::data, which has to outlive it
 	std::vector<const json *> excluded{};
 	// Medians of the backend none at the same place under the same load: connections/s and processor time for each.
@@ -57,6 +58,7 @@ struct point {
 	[[nodiscard]] bool compares_by(const report::figure &what) const;
 	[[nodiscard]] double rate() const; // connections/s; of a replay, events/s as they were sent
 	[[nodiscard]] std::string load_in_words() const;
+	[[nodiscard]] std::string load_in_full() const; // also what is mostly the same: how many, for how long
 	// The same in another results file is the same point.
 	[[nodiscard]] std::string key() const { return key_of_load() + ' ' + backend; }
 	[[nodiscard]] std::string key_of_load() const; // of whatever backend

@@ -32,12 +32,15 @@ std::vector<std::string> warnings_of(const results &all, const std::vector<point
 	std::vector<std::string> warnings;
 	if (!all.data.value("complete", json(true)).is_boolean() || !all.data.value("complete", true)) {
 		const json why = all.data.value("failure", json{});
+		const std::string command = text_at(all.data, "command");
 		warnings.push_back(
-			fmt::format("This is not the whole comparison: it {}. What was finished until then is here; "
-				    "`pathlab compare --resume` goes on.",
+			fmt::format("This is not all of `{}`: it {}. What was finished until then is here{}.", command,
 				    why.is_string() && !why.get<std::string>().empty()
 					    ? "ended early, because " + why.get<std::string>()
-					    : std::string{"was interrupted"}));
+					    : std::string{"was interrupted"},
+				    command.starts_with("pathlab compare")
+					    ? "; with --resume, and the same folder, it goes on"
+					    : ""));
 	}
 	std::size_t excluded = 0, kept = 0;
 	for (const point &each : points) {

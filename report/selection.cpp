@@ -146,10 +146,8 @@ namespace {
 std::string policy_options(const point &one)
 {
 	std::string words = "--policy " + one.policy;
-	const json *run = !one.runs.empty() ? one.runs.front() : !one.excluded.empty() ? one.excluded.front() : nullptr;
-	for (const json &each : run ? run->value("settings", json::array()) : json::array())
-		if (each.is_string())
-			words += " --set " + shell_word(each.get<std::string>());
+	for (const std::string &each : one.settings)
+		words += " --set " + shell_word(each);
 	return words;
 }
 

@@ -37,7 +37,7 @@ TEST_F(advise_command, names_a_backend_a_buffer_and_its_error)
 		EXPECT_EQ(each.at("error").at("points"), each.at("checks").size());
 		std::size_t lossy = 0;
 		for (const json &one : each.at("checks"))
-			lossy += one.at("predicted") > 0 || one.at("measured") > 0;
+			lossy += one.at("predicted") > 0 || one.at("max") > 0;
 		EXPECT_EQ(each.at("error").at("with_loss"), lossy);
 	}
 	const json calmer = json::parse(succeed({"advise", "-j", "made.json", "--rate", "2000", "--burst", "100"}));
@@ -46,11 +46,28 @@ TEST_F(advise_command, names_a_backend_a_buffer_and_its_error)
 			<< "a smaller burst needs no more";
 }
 
+TEST_F(advise_command, calls_nothing_enough_that_was_never_seen_to_lose)
+{
+	json data = test::made_results({.replay = false}), runs = json::array();
+	for (const json &run : data["stress"])
+		if (run["scenario"] == "steady" && run["backend"] == "netlink")
+			runs.push_back(run);
+	data["stress"] = runs;
+	write("calm.json", data.dump());
+	const std::string said = succeed({"advise", "calm.json", "--rate", "2000"});
+	EXPECT_NE(said.find("not known: netlink lost no event"), std::string::npos) << said;
+	const json all = json::parse(succeed({"advise", "-j", "calm.json", "--rate", "2000"}));
+	EXPECT_TRUE(all["backends"][0]["enough"].is_null()) << all;
+	EXPECT_TRUE(all["backends"][0]["buffer_bytes"].is_null()) << all;
+}
+
 TEST_F(advise_command, what_makes_no_sense_is_one_sentence)
 {
 	const std::pair<words, std::pair<int, const char *>> table[] = {
 		{{"advise", "made.json"}, {2, "--rate"}},
 		{{"advise", "made.json", "--rate", "0"}, {2, "--rate"}},
+		{{"advise", "made.json", "--rate", "inf"}, {2, "--rate"}},
+		{{"advise", "made.json", "--rate", "10", "--burst", "inf"}, {2, "--burst"}},
 		{{"advise", "made.json", "--rate", "10", "--loss", "1"}, {2, "--loss"}},
 		{{"advise", "made.json", "--rate", "10", "--place", "moon"}, {2, "moon"}},
 		{{"advise", "missing.json", "--rate", "10"}, {1, "No such file"}},
@@ -58,9 +75,12 @@ TEST_F(advise_command, what_makes_no_sense_is_one_sentence)
 		{{"advise", "none.json", "--rate", "10"}, {1, "no steady stress run"}},
 		{{"compare", "-o", "new", "--baseline", "old.json"}, {1, "has the schema 1"}},
 		{{"compare", "-o", "new", "--baseline", "missing"}, {1, "No such file"}},
+		{{"compare", "-o", "stressed", "--resume"}, {1, "nothing to resume"}},
 		{{"compare", "-o", "new", "--quick", "--full"}, {2, "exclude"}},
 		{{"compare", "-o", "new", "--only", "frobnicate"}, {2, "frobnicate"}},
 	};
+	std::filesystem::create_directory(path("stressed"));
+	write("stressed/results.json", test::made_results().dump());
 	const words before = files();
 	for (const auto &[arguments, expected] : table) {
 		const outcome done = pathlab(arguments);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
 // The model on loads whose loss can be worked out by hand, and on results that a queue of the same kind made.
+#include <functional>
+
 #include <gtest/gtest.h>
 
 #include "report/model.hpp"
@@ -88,6 +90,28 @@ TEST(advise_model, finds_the_pause_and_predicts_loads_that_it_was_not_fitted_on)
 	EXPECT_NEAR(model->by.events_per_s, truth.events_per_s, 1);
 	EXPECT_EQ(model->checks.size(), 4u);
 	EXPECT_LT(model->largest_error(), 0.01);
+}
+
+// Whoever lost nothing may have been away for as long as its buffer lasts.
+TEST(advise_model, does_not_know_the_pause_of_what_lost_nothing)
+{
+	const service truth{.events_per_s = 200'000, .pause_s = 0.02, .events_per_connection = 4, .fixed_events = 0};
+	const auto fitted = [](json data, const std::function<bool(const json &)> &keep) {
+		json runs = json::array();
+		for (const json &run : data["stress"])
+			if (keep(run))
+				runs.push_back(run);
+		data["stress"] = runs;
+		const auto all = check_results("made", data);
+		EXPECT_TRUE(all);
+		const auto model = fit_model(points_of(*all), "host", "netlink");
+		EXPECT_TRUE(model);
+		return model->fitted_to_loss;
+	};
+	EXPECT_TRUE(fitted(made_by(truth), [](const json &) { return true; }));
+	// Without an overrun it is fitted to the load that lost most, wherever that stands.
+	EXPECT_TRUE(fitted(made_by(truth), [](const json &run) { return run["scenario"] != "overrun"; }));
+	EXPECT_FALSE(fitted(made_by(truth), [](const json &run) { return run["scenario"] == "steady"; }));
 }
 
 // That nothing is lost where nothing can be is no achievement.

@@ -13,10 +13,15 @@ const json usual{{"rate", 2000},	{"connections", 4000}, {"paths", 2},	   {"famil
 		 {"hold_ms", 30},	{"announced", 0},      {"contention", 0},  {"priority", "equal"},
 		 {"delay_us", 0},	{"megabits", 0},       {"buffer_bytes", 8 << 20}};
 
-std::string command_of(const char *scenario, const json &changes, const json &settings = json::array())
+std::string command_of(const char *scenario, const json &changes, const std::vector<std::string> &settings = {})
 {
-	const json run{{"settings", settings}};
-	point one{.scenario = scenario, .backend = "netlink", .policy = "fullmesh", .load = usual, .runs = {&run}};
+	const json run;
+	point one{.scenario = scenario,
+		  .backend = "netlink",
+		  .policy = "fullmesh",
+		  .load = usual,
+		  .settings = settings,
+		  .runs = {&run}};
 	one.load.update(changes);
 	return command_for({&one});
 }
