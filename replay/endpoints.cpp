@@ -48,7 +48,8 @@ expected<void> endpoints::set_limits() const
 	return {};
 }
 
-int endpoints::send(std::uint8_t command, const pm_addr &a, std::uint32_t flags, std::uint8_t id) const
+int endpoints::send(std::uint8_t command, const pm_addr &a, std::uint32_t flags, std::uint8_t id,
+		    unsigned interface) const
 {
 	nl_message message = begin_message(family_, command);
 	if (!message)
@@ -63,21 +64,23 @@ int endpoints::send(std::uint8_t command, const pm_addr &a, std::uint32_t flags,
 	}
 	if (id)
 		nla_put_u8(message.get(), MPTCP_PM_ADDR_ATTR_ID, id);
+	if (interface)
+		nla_put_u32(message.get(), MPTCP_PM_ADDR_ATTR_IF_IDX, interface);
 	nla_put_u32(message.get(), MPTCP_PM_ADDR_ATTR_FLAGS, flags);
 	nla_nest_end(message.get(), nest);
 	return nl_send_sync(socket_.get(), message.release());
 }
 
-expected<void> endpoints::add(const pm_addr &address, std::uint32_t flags, std::uint8_t id) const
+expected<void> endpoints::add(const pm_addr &address, std::uint32_t flags, std::uint8_t id, unsigned interface) const
 {
-	if (const int rc = send(MPTCP_PM_CMD_ADD_ADDR, address, flags, id); rc < 0)
+	if (const int rc = send(MPTCP_PM_CMD_ADD_ADDR, address, flags, id, interface); rc < 0)
 		return fail_nl("cannot add an endpoint to the kernel's path manager", rc);
 	return {};
 }
 
 expected<void> endpoints::remove(const pm_addr &address, std::uint8_t id) const
 {
-	if (const int rc = send(MPTCP_PM_CMD_DEL_ADDR, address, 0, id); rc < 0)
+	if (const int rc = send(MPTCP_PM_CMD_DEL_ADDR, address, 0, id, 0); rc < 0)
 		return fail_nl("cannot remove an endpoint from the kernel's path manager", rc);
 	return {};
 }

@@ -46,7 +46,7 @@ expected<join_times> join_times::start(const lab &between, unsigned paths, std::
 template <class Attach>
 expected<void> join_times::attach(const netns &where, unsigned path, Attach &&how)
 {
-	std::string link = fmt::format("p{}", path);
+	std::string link = lab::link_name(path);
 	auto done = in_namespace(where, [&] { return (arrivals_.*how)(link); });
 	if (done)
 		attached_.push_back({&where, std::move(link)});

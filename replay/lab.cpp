@@ -36,8 +36,6 @@ pm_addr address(side which, unsigned path, bool ipv6)
 	return a;
 }
 
-std::string link_name(unsigned path) { return fmt::format("p{}", path); }
-
 // ---- sysctls ----
 
 expected<void> set_sysctls(const netns &where)
@@ -74,7 +72,8 @@ expected<void> solicit_often(const netns &where, unsigned paths)
 {
 	for (unsigned path = 0; path < paths; ++path)
 		for (const char *protocol : {"ipv4", "ipv6"}) {
-			const auto name = fmt::format("net.{}.neigh.{}.retrans_time_ms", protocol, link_name(path));
+			const auto name = fmt::format("net.{}.neigh.{}.retrans_time_ms", protocol,
+						      lab::link_name(path));
 			if (auto set = where.set_sysctl(name, "20"); !set)
 				return set;
 		}
@@ -87,10 +86,10 @@ expected<void> set_up_links(side which, unsigned paths)
 	if (!here)
 		return tl::unexpected(here.error());
 	for (unsigned path = 0; path < paths; ++path) {
-		if (auto up = here->bring_up(link_name(path)); !up)
+		if (auto up = here->bring_up(lab::link_name(path)); !up)
 			return up;
 		for (const bool ipv6 : {false, true})
-			if (auto added = here->add_address(link_name(path), address(which, path, ipv6)); !added)
+			if (auto added = here->add_address(lab::link_name(path), address(which, path, ipv6)); !added)
 				return added;
 	}
 	return {};
@@ -102,7 +101,7 @@ expected<void> add_links(unsigned paths, const netns &peer_namespace)
 	if (!here)
 		return tl::unexpected(here.error());
 	for (unsigned path = 0; path < paths; ++path)
-		if (auto added = here->add_veth(link_name(path), link_name(path), &peer_namespace); !added)
+		if (auto added = here->add_veth(lab::link_name(path), lab::link_name(path), &peer_namespace); !added)
 			return added;
 	return {};
 }
@@ -227,6 +226,7 @@ socket_address to_sockaddr(const pm_addr &address, std::uint16_t port) noexcept
 	return out;
 }
 
+std::string lab::link_name(unsigned path) { return fmt::format("p{}", path); }
 pm_addr lab::client_address(unsigned path, bool ipv6) { return address(side::client, path, ipv6); }
 pm_addr lab::server_address(unsigned path, bool ipv6) { return address(side::server, path, ipv6); }
 

@@ -36,6 +36,8 @@ public:
 	// end in 2.
 	[[nodiscard]] static pm_addr client_address(unsigned path, bool ipv6);
 	[[nodiscard]] static pm_addr server_address(unsigned path, bool ipv6);
+	// Of the path's link, at both ends.
+	[[nodiscard]] static std::string link_name(unsigned path);
 
 private:
 	lab(netns c, netns s) noexcept : client(std::move(c)), server(std::move(s)) {}

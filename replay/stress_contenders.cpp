@@ -4,6 +4,7 @@
 #include "replay/stress_contender.hpp"
 
 #include <linux/mptcp.h>
+#include <net/if.h>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -24,7 +25,8 @@ public:
 	expected<void> start() override { return {}; }
 };
 
-// Endpoints of every address of the client, for a full mesh: what `ip mptcp endpoint add ... subflow fullmesh` asks for.
+// Endpoints of every address of the client, for a full mesh: what `ip mptcp endpoint add ... dev ... subflow fullmesh` asks for.
+// On their interfaces, as the policies' subflows are: what is only routed may take another path, and is cheaper to open.
 class kernels_own final : public contender {
 public:
 	static constexpr unsigned most_endpoints = 8; // in a namespace
@@ -54,7 +56,7 @@ public:
 			const auto id = static_cast<std::uint8_t>(1 + 2 * path + ipv6);
 			auto done = there ? endpoints_->add(address,
 							    MPTCP_PM_ADDR_FLAG_SUBFLOW | MPTCP_PM_ADDR_FLAG_FULLMESH,
-							    id)
+							    id, if_nametoindex(lab::link_name(path).c_str()))
 					  : endpoints_->remove(address, id);
 			if (!done)
 				return done;

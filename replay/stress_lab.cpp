@@ -28,7 +28,7 @@ expected<void> add_routes(const stress_load &load)
 		for (unsigned to = 0; to < load.paths; ++to) {
 			if (to == through)
 				continue;
-			auto added = here->add_route(fmt::format("p{}", through), lab::server_address(to, true),
+			auto added = here->add_route(lab::link_name(through), lab::server_address(to, true),
 						     lab::server_address(through, true), metric + through);
 			if (!added)
 				return added;
@@ -71,8 +71,7 @@ expected<lab> build_stress_lab(const stress_load &load)
 			if (!here)
 				return tl::unexpected(here.error());
 			for (unsigned path = 0; path < load.paths; ++path)
-				if (auto done = here->shape(fmt::format("p{}", path), load.delay_us, load.megabits);
-				    !done)
+				if (auto done = here->shape(lab::link_name(path), load.delay_us, load.megabits); !done)
 					return done;
 			return {};
 		});

@@ -254,7 +254,7 @@ private:
 		if (!here)
 			return tl::unexpected(here.error());
 		for (const bool ipv6 : {false, true}) {
-			const std::string link = fmt::format("p{}", path);
+			const std::string link = lab::link_name(path);
 			const pm_addr address = lab::client_address(path, ipv6);
 			auto done = there ? here->add_address(link, address) : here->remove_address(link, address);
 			if (!done)
