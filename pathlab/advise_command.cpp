@@ -16,7 +16,7 @@ namespace pm::pathlab {
 
 namespace {
 
-constexpr double least_buffer = 4096, most_buffer = 1u << 28, most_per_s = 1e9;
+constexpr double least_buffer = 4096, most_buffer = 1u << 28, most_number = 1e9;
 
 struct options {
 	std::string folder = "results", place = "host";
@@ -105,6 +105,7 @@ std::string recommendation(const std::vector<advice> &all, const std::vector<rep
 
 nlohmann::json to_json(const advice &one, const options &asked)
 {
+	const bool known = one.model.fitted_to_loss;
 	nlohmann::json checks = nlohmann::json::array();
 	for (const auto &each : one.model.checks)
 		checks.push_back({{"point", each.at->key()},
@@ -116,12 +117,12 @@ nlohmann::json to_json(const advice &one, const options &asked)
 		{"place", one.model.place},
 		{"events_per_s", one.model.by.events_per_s},
 		{"events_per_connection", one.model.by.events_per_connection},
-		{"pause_s", one.model.fitted_to_loss ? nlohmann::json{{"median", one.model.by.pause_s},
-								      {"worst", one.model.at_worst.pause_s}}
-						     : nlohmann::json(nullptr)},
+		{"pause_s",
+		 known ? nlohmann::json{{"median", one.model.by.pause_s}, {"worst", one.model.at_worst.pause_s}}
+		       : nlohmann::json(nullptr)},
 		{"busy", one.busy},
-		{"buffer_bytes", one.known() && one.buffer > 0 ? nlohmann::json(one.buffer) : nlohmann::json(nullptr)},
-		{"lost_share", one.lost},
+		{"buffer_bytes", known && one.buffer > 0 ? nlohmann::json(one.buffer) : nlohmann::json(nullptr)},
+		{"lost_share", known ? nlohmann::json(one.lost) : nlohmann::json(nullptr)},
 		{"enough", one.known() ? nlohmann::json(one.enough(asked.loss)) : nlohmann::json(nullptr)},
 		{"error",
 		 {{"points", one.model.checks.size()},
@@ -168,7 +169,7 @@ void print(const std::vector<advice> &all, const options &asked, const std::stri
 expected<void> run(const options &given, context &all)
 {
 	options asked = given;
-	const auto is_sensible = [](double number) { return number > 0 && number <= most_per_s; };
+	const auto is_sensible = [](double number) { return number > 0 && number <= most_number; };
 	if (!is_sensible(asked.rate) || !is_sensible(asked.burst.value_or(1)) ||
 	    !is_sensible(asked.burst_rate.value_or(1)) || !(asked.loss >= 0 && asked.loss < 1))
 		return fail_usage(

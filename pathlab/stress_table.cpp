@@ -90,7 +90,7 @@ std::string stress_table(const replay::stress_results &results)
 	}
 	for (const auto &each : results.left_out) {
 		rows.push_back({"", each.backend, "left out"});
-		notes += fmt::format("{}: left out: {}\n", each.backend, each.reason);
+		notes += fmt::format("{}: left out: {}\n", each.backend, each.why());
 	}
 	std::string text;
 	if (rows.size() > 1)

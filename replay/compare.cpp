@@ -242,7 +242,8 @@ private:
 			return {};
 		std::vector<stress_results::absent> all;
 		for (const json &each : result_.left_out)
-			all.push_back({each.at("backend"), each.at("reason")});
+			all.push_back({each.at("backend"), each.at("reason"),
+				       each.at("part").is_null() ? "" : each.at("part").get<std::string>()});
 		return fail(stress_results::why_nothing_ran(all));
 	}
 

@@ -60,11 +60,11 @@ expected<kept_runs> kept_runs::open(const std::string &folder, const json &about
 			"{} was measured with other options or by another kernel or pathlab ({}): resume with the "
 			"same, or begin anew in another folder",
 			folder, before->dump()));
-	if (!before && fs::exists(folder + "/results.json"))
-		return fail(fmt::format("there is nothing to resume in {}: its results are of a comparison that left "
-					"no runs behind, or of "
-					"something else; measure in another folder",
-					folder));
+	if (std::error_code error; !before && fs::exists(folder + "/results.json", error))
+		return fail(
+			fmt::format("there is nothing to resume in {}, whose results are of something else: measure in "
+				    "another folder",
+				    folder));
 	kept.any_ = before.has_value();
 	return kept;
 }

@@ -196,9 +196,9 @@ std::string stress_results::why_nothing_ran(const std::vector<absent> &all)
 	std::vector<std::pair<std::string, std::string>> by_reason;
 	for (const absent &each : all) {
 		auto same = std::find_if(by_reason.begin(), by_reason.end(),
-					 [&](const auto &known) { return known.first == each.reason; });
+					 [&](const auto &known) { return known.first == each.why(); });
 		if (same == by_reason.end())
-			by_reason.emplace_back(each.reason, each.backend);
+			by_reason.emplace_back(each.why(), each.backend);
 		else if (same->second.find(each.backend) == std::string::npos)
 			same->second += ", " + each.backend;
 	}

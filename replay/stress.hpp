@@ -38,6 +38,7 @@ struct stress_results {
 	struct absent {
 		std::string backend, reason;
 		std::string part{}; // what of it, if it is not all
+		[[nodiscard]] std::string why() const { return part.empty() ? reason : part + ": " + reason; }
 	};
 	// In a sentence: why there is no run at all.
 	[[nodiscard]] static std::string why_nothing_ran(const std::vector<absent> &all);

@@ -49,6 +49,9 @@ public:
 
 	expected<void> address_changed(unsigned path, bool there) override
 	{
+		const unsigned interface = if_nametoindex(lab::link_name(path).c_str());
+		if (interface == 0)
+			return fail_errno(fmt::format("cannot find the interface {}", lab::link_name(path)));
 		for (const bool ipv6 : {false, true}) {
 			if (!(ipv6 ? options_.ipv6 : options_.ipv4))
 				continue;
@@ -56,7 +59,7 @@ public:
 			const auto id = static_cast<std::uint8_t>(1 + 2 * path + ipv6);
 			auto done = there ? endpoints_->add(address,
 							    MPTCP_PM_ADDR_FLAG_SUBFLOW | MPTCP_PM_ADDR_FLAG_FULLMESH,
-							    id, if_nametoindex(lab::link_name(path).c_str()))
+							    id, interface)
 					  : endpoints_->remove(address, id);
 			if (!done)
 				return done;

@@ -5,8 +5,6 @@
 
 #include <linux/mptcp.h>
 
-#include <fmt/format.h>
-
 #include "pm-core/address.hpp"
 #include "pm-netlink/manager.hpp"
 #include "replay/endpoints.hpp"

@@ -138,8 +138,8 @@ std::string loss_sentence(const std::vector<point> &points)
 	const selection heard = hearing(of);
 	if (heard.empty())
 		return fmt::format(
-			"What is lost was not measured: no run counts in which a backend that gets events was not made "
-			"to lose them{}.",
+			"What is lost was not measured: no run of a backend that gets events counts, but for forced "
+			"losses{}.",
 			after_overrun(points, place));
 	std::vector<std::string> none, some;
 	for (const worst &one : worst_of(heard)) {
@@ -163,9 +163,8 @@ std::string loss_sentence(const std::vector<point> &points)
 		words += left.empty() ? "; no connection lacked a path at the end"
 				      : fmt::format("; connections that lacked a path at the end, at worst: {}",
 						    list_of(left));
-	if (real)
-		words += after_overrun(points, place);
-	return words + (real ? "." : "; with real connections it was not measured.");
+	const std::string forced = after_overrun(points, real ? place : "");
+	return words + (real || !forced.empty() ? forced : "; with real connections it was not measured") + '.';
 }
 
 // "netlink 89 us, bpf 40 us", from the least.
@@ -230,7 +229,7 @@ std::string why_not(const results &all, const std::string &backend, const std::s
 		if (each.at("backend") == backend && is_of_all(each) && (!found || each.at("place") == place))
 			found = &each;
 	return found ? fmt::format("{}: {}", place_in_words(found->at("place")), found->at("reason").get<std::string>())
-		     : "no run of it counts in which it was not made to lose events";
+		     : "no run of it counts, but for forced losses";
 }
 
 // "lost up to 3 % of the events", "left up to 1 % of the connections without a path", or both.

@@ -202,14 +202,17 @@ point point_of(part of, const json &run, const std::string &options)
 				      : std::filesystem::path{run.at("trace").get<std::string>()}.stem().string(),
 		  .backend = run.at("backend"),
 		  .policy = run.at("policy"),
-		  .load = of == part::stress ? run.at("load")
-					     : json{{"pace", pace_in_words(run.at("pace"))}, {"options", options}},
+		  .load = of == part::stress ? run.at("load") : json{{"pace", pace_in_words(run.at("pace"))}},
+		  .options = of == part::replay ? options : "",
 		  .settings = {},
 		  .runs = {},
 		  .excluded = {}};
 	for (const json &each : run.value("settings", json::array()))
 		if (each.is_string())
 			one.settings.push_back(each);
+	std::stable_sort(one.settings.begin(), one.settings.end(), [](const std::string &a, const std::string &b) {
+		return a.substr(0, a.find('=')) < b.substr(0, b.find('='));
+	});
 	return one;
 }
 
@@ -357,17 +360,22 @@ std::string point::load_in_full() const
 		words += fmt::format(", {:.0f} connections", *connections);
 	if (const auto hold = number_at(load, "/hold_ms"))
 		words += fmt::format(" of {:.0f} ms", *hold);
-	if (const std::string options = load.value("options", std::string{}); !options.empty())
+	if (!options.empty())
 		words += ", " + options;
 	for (const std::string &each : settings)
 		words += ", " + each;
 	return words;
 }
 
+std::string point::policy_in_words() const
+{
+	return settings.empty() ? policy : fmt::format("{} {}", policy, fmt::join(settings, " "));
+}
+
 std::string point::key_of_load() const
 {
-	return fmt::format("{} {} {} {}{}{} {}", of == part::replay ? "replay" : "stress", place, scenario, policy,
-			   settings.empty() ? "" : " ", fmt::join(settings, " "), load.dump());
+	return fmt::format("{} {} {} {} {}{}{}", of == part::replay ? "replay" : "stress", place, scenario,
+			   policy_in_words(), load.dump(), options.empty() ? "" : " ", options);
 }
 
 std::vector<point> points_of(const results &all)

@@ -40,8 +40,9 @@ struct figure {
 struct point {
 	part of = part::stress;
 	std::string place{}, scenario{}, backend{}, policy{}; // scenario: of a replay, its trace
-	json load{}; // of a replay, {"pace": words, "options": of the comparison, on which it depends how much there is}
-	std::vector<std::string> settings{}; // of the policy, NAME=VALUE
+	json load{}; // of a replay, {"pace": words}
+	std::string options{}; // of a replay, those of its comparison: how much there is to replay, and the buffers
+	std::vector<std::string> settings{}; // of the policy, NAME=VALUE, by name
 	std::vector<const json *> runs{};               // of results::data, which has to outlive it
 	std::vector<const json *> excluded{};
 	// Medians of the backend none at the same place under the same load: connections/s and processor time for each.
@@ -59,6 +60,7 @@ struct point {
 	[[nodiscard]] double rate() const; // connections/s; of a replay, events/s as they were sent
 	[[nodiscard]] std::string load_in_words() const;
 	[[nodiscard]] std::string load_in_full() const; // also what is mostly the same: how many, for how long
+	[[nodiscard]] std::string policy_in_words() const; // with its settings
 	// The same in another results file is the same point.
 	[[nodiscard]] std::string key() const { return key_of_load() + ' ' + backend; }
 	[[nodiscard]] std::string key_of_load() const; // of whatever backend

@@ -27,20 +27,25 @@ std::string text_at(const json &object, const char *name)
 	return value.is_string() ? value.get<std::string>() : value.is_null() ? "-" : value.dump();
 }
 
+std::string command_of(const results &all)
+{
+	return all.data.contains("command") ? text_at(all.data, "command") : std::string{};
+}
+
 std::vector<std::string> warnings_of(const results &all, const std::vector<point> &points)
 {
 	std::vector<std::string> warnings;
 	if (!all.data.value("complete", json(true)).is_boolean() || !all.data.value("complete", true)) {
 		const json why = all.data.value("failure", json{});
-		const std::string command = text_at(all.data, "command");
-		warnings.push_back(
-			fmt::format("This is not all of `{}`: it {}. What was finished until then is here{}.", command,
-				    why.is_string() && !why.get<std::string>().empty()
-					    ? "ended early, because " + why.get<std::string>()
-					    : std::string{"was interrupted"},
-				    command.starts_with("pathlab compare")
-					    ? "; with --resume, and the same folder, it goes on"
-					    : ""));
+		const std::string command = command_of(all);
+		warnings.push_back(fmt::format("This is not all{}: it {}. What was finished until then is here{}.",
+					       command.empty() ? "" : fmt::format(" of `{}`", command),
+					       why.is_string() && !why.get<std::string>().empty()
+						       ? "ended early, because " + why.get<std::string>()
+						       : std::string{"was interrupted"},
+					       command.starts_with("pathlab compare")
+						       ? "; with --resume, and the same folder, it goes on"
+						       : ""));
 	}
 	std::size_t excluded = 0, kept = 0;
 	for (const point &each : points) {
@@ -178,7 +183,7 @@ section method(const results &all)
 	if (const json machine = all.data.value("virtual_machine", json{}); machine.is_object())
 		one.paragraphs.push_back(cost_of_probes(machine.value("probes", json{}), "vm"));
 	one.tables = {facts("Machine", all.data.at("machine")), facts("Versions", all.data.at("versions"))};
-	one.command = text_at(all.data, "command");
+	one.command = command_of(all);
 	return one;
 }
 
@@ -284,10 +289,10 @@ document make_document(const std::vector<results> &runs)
 		const auto by = compare_results(runs[i], shown);
 		all.sections.push_back(what_changed(by, i + 1));
 	}
-	for (section each : {loss_against_rate(points), latency_distribution(points), paths_over_time(points),
-			     cost_per_connection(points), loss_against_buffer(points),
-			     loss_of_replays(points, text_at(shown.data, "command")), where_events_went(points),
-			     left_out(shown, points), all_points(points), method(shown), raw_data(shown)})
+	for (section each :
+	     {loss_against_rate(points), latency_distribution(points), paths_over_time(points),
+	      cost_per_connection(points), loss_against_buffer(points), loss_of_replays(points, command_of(shown)),
+	      where_events_went(points), left_out(shown, points), all_points(points), method(shown), raw_data(shown)})
 		all.sections.push_back(std::move(each));
 	return all;
 }

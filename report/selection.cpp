@@ -83,14 +83,14 @@ selection largest_family(const selection &of, std::string_view also)
 		json rest = one.load;
 		for (const std::string_view name : {std::string_view{"rate"}, std::string_view{"connections"}, also})
 			rest.erase(std::string{name});
-		return one.scenario + one.policy + rest.dump();
+		return one.scenario + one.policy_in_words() + rest.dump();
 	};
 	return best_group(of, family, [](const selection &each) { return each.size(); });
 }
 
 selection side_by_side(const selection &of, which rate)
 {
-	const auto load = [](const point &one) { return one.scenario + one.policy + one.load.dump(); };
+	const auto load = [](const point &one) { return one.scenario + one.policy_in_words() + one.load.dump(); };
 	const auto mark = [&](const selection &each) {
 		const double mean = each.front()->rate();
 		return std::pair{backends_of(each).size(), rate == which::lowest_rate ? -mean : mean};

@@ -59,6 +59,7 @@ TEST_F(advise_command, calls_nothing_enough_that_was_never_seen_to_lose)
 	const json all = json::parse(succeed({"advise", "-j", "calm.json", "--rate", "2000"}));
 	EXPECT_TRUE(all["backends"][0]["enough"].is_null()) << all;
 	EXPECT_TRUE(all["backends"][0]["buffer_bytes"].is_null()) << all;
+	EXPECT_TRUE(all["backends"][0]["lost_share"].is_null()) << all;
 }
 
 TEST_F(advise_command, what_makes_no_sense_is_one_sentence)

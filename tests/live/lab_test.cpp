@@ -6,13 +6,11 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <future>
 #include <gtest/gtest.h>
 #include <limits>
-#include <memory>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <set>
@@ -22,9 +20,11 @@
 #include <unistd.h>
 
 #include "pm-core/address.hpp"
+#include "tests/support/output_of.hpp"
 
 using namespace pm;
 using namespace pm::replay;
+using pm::test::output_of;
 
 namespace {
 
@@ -32,15 +32,6 @@ std::ptrdiff_t entries(const char *directory)
 {
 	namespace fs = std::filesystem;
 	return std::distance(fs::directory_iterator(directory), fs::directory_iterator{});
-}
-
-std::string output_of(const char *command)
-{
-	std::unique_ptr<FILE, int (*)(FILE *)> pipe(::popen(command, "r"), ::pclose);
-	std::string text;
-	for (int c; pipe && (c = std::fgetc(pipe.get())) != EOF;)
-		text += static_cast<char>(c);
-	return text;
 }
 
 // All that a laboratory could leave behind: links and namespaces that anybody sees, this process's files and threads.

@@ -9,12 +9,14 @@
 #include "pm-netlink/event_source.hpp"
 #include "replay/stress.hpp"
 #include "tests/support/daemon.hpp"
+#include "tests/support/output_of.hpp"
 
 namespace {
 
 using namespace pm;
 using namespace pm::replay;
 using pm::test::must;
+using pm::test::output_of;
 
 std::uint64_t lost(const event_account &account)
 {
@@ -49,6 +51,16 @@ protected:
 	stress_plan plan;
 	std::string skipped;
 };
+
+// As a policy's subflows are: what is only routed goes another way, and is cheaper to open.
+TEST_F(stress_scene, of_the_kernels_own_has_endpoints_on_their_interfaces)
+{
+	std::string said;
+	(void)run("steady", {.connections = 20, .rate = 200}, "kernel",
+		  [&](contender &) { said = output_of("ip mptcp endpoint"); });
+	for (const char *each : {"10.0.1.1 id 1 subflow fullmesh dev p0", "10.0.2.1 id 3 subflow fullmesh dev p1"})
+		EXPECT_NE(said.find(each), std::string::npos) << said;
+}
 
 class stress_run_of : public stress_scene, public testing::WithParamInterface<const char *> {};
 

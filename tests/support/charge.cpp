@@ -53,6 +53,7 @@ public:
 	std::uint64_t connections() const override { return attached_.figure("/connections/open"); }
 	std::optional<std::uint64_t> subflows() const override { return {}; }
 	std::uint64_t memory_kib() const override { return unreclaimable_kib(); }
+	bool memory_is_told() const override { return !kernel_checks_itself(); }
 	std::uint64_t times(happening what) const override
 	{
 		switch (what) {

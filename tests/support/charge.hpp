@@ -28,6 +28,7 @@ public:
 	[[nodiscard]] virtual std::uint64_t times(happening what) const = 0;
 	[[nodiscard]] virtual std::uint64_t
 	memory_kib() const = 0; // of its process; in the kernel all that this cannot reclaim
+	[[nodiscard]] virtual bool memory_is_told() const { return true; } // or else it has much that was freed in it
 	virtual void look_again() = 0; // at all connections, as far as it can be made to
 };
 

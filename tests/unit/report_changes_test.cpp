@@ -199,7 +199,20 @@ TEST(gone, is_a_point_whose_runs_are_all_excluded)
 	ASSERT_EQ(found.vanished.size(), 1u);
 	EXPECT_TRUE(has(found.what_got_worse(), "only excluded runs of bpf in the virtual machine (steady, 800/s"))
 		<< found.what_got_worse();
+	EXPECT_TRUE(has(found.what_got_worse(), "; buffer, 800/s"));
 	EXPECT_TRUE(has(found.what_got_worse(), "the clock jumped by 3 s"));
+}
+
+TEST(gone, is_a_replay_whose_runs_are_all_excluded)
+{
+	const json before = test::made_results();
+	json after = before;
+	for (json &run : after["replay"])
+		if (run["backend"] == "netlink" && run["pace"]["rate"] == "max")
+			run["excluded"] = "the clock jumped by 3 s";
+	const auto found = compare_results(read(before), read(after));
+	EXPECT_FALSE(found.holds());
+	EXPECT_TRUE(has(found.what_got_worse(), "only excluded runs of netlink")) << found.what_got_worse();
 }
 
 TEST(gone, is_a_figure_that_no_run_has_any_more)
@@ -214,7 +227,6 @@ TEST(gone, is_a_figure_that_no_run_has_any_more)
 		<< found.what_got_worse();
 }
 
-// However few runs there are.
 TEST(gone, is_no_overrun_in_which_nothing_was_lost)
 {
 	const json before = test::made_results();
@@ -227,10 +239,16 @@ TEST(gone, is_no_overrun_in_which_nothing_was_lost)
 		}
 	const auto found = compare_results(read(before), read(after));
 	EXPECT_TRUE(found.holds()) << found.what_got_worse();
+	json broken = after;
+	for (json &run : broken["stress"])
+		if (run["scenario"] == "overrun" && run["backend"] == "netlink")
+			run["connections"]["failed"] = run["connections"]["asked"];
+	EXPECT_FALSE(compare_results(read(before), read(broken)).holds()) << "nothing was lost where nothing was sent";
 	EXPECT_TRUE(has(found.in_one_sentence(), "netlink lost nothing in any overrun on the host"))
 		<< found.in_one_sentence();
 }
 
+// However few runs there are.
 TEST(gone, is_a_recovery_that_never_comes)
 {
 	for (const unsigned repetitions : {1u, 5u}) {
