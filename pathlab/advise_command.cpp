@@ -31,8 +31,12 @@ struct advice {
 	double busy = 0;   // share of its time that it reads, between bursts
 	double buffer = 0; // bytes; 0: it cannot be had
 	double lost = 0;   // with that buffer, the one that it has, or the largest
-	[[nodiscard]] bool known() const { return busy >= 1 || model.fitted_to_loss; }
-	[[nodiscard]] bool enough(double loss) const { return known() && busy < 1 && buffer > 0 && lost <= loss; }
+	[[nodiscard]] std::optional<bool> enough(double loss) const // nothing: it is not known
+	{
+		if (busy >= 1)
+			return false;
+		return model.fitted_to_loss ? std::optional{buffer > 0 && lost <= loss} : std::nullopt;
+	}
 };
 
 advice advise(const report::fitted_model &model, const options &asked)
@@ -63,7 +67,7 @@ std::string verdict(const advice &one, const options &asked)
 {
 	if (one.busy >= 1)
 		return "too slow for the rate";
-	if (!one.known())
+	if (!one.enough(asked.loss))
 		return "not known: it lost none";
 	if (one.buffer == 0)
 		return "no buffer is large enough";
@@ -78,17 +82,17 @@ std::string recommendation(const std::vector<advice> &all, const std::vector<rep
 {
 	for (const char *backend : {"netlink", "ringbuf", "mptcpd", "mptcpd-stock"})
 		for (const advice &one : all)
-			if (one.model.backend == backend && one.enough(asked.loss))
+			if (one.model.backend == backend && one.enough(asked.loss).value_or(false))
 				return one.model.by.fixed_events > 0
 					       ? fmt::format("{} is enough", backend)
 					       : fmt::format("{} with a buffer of {} ({:.0f} bytes) is enough", backend,
 							     size_in_words(one.buffer), one.buffer);
 	for (const advice &one : all)
-		if (!one.known())
-			return fmt::format("not known: {} lost no event where it was measured, so how much a buffer "
-					   "has to bridge does "
-					   "not show; the overruns of `pathlab compare` do show it",
-					   one.model.backend);
+		if (!one.enough(asked.loss))
+			return fmt::format(
+				"not known: {} lost no event where it was measured, so how much a buffer has to "
+				"bridge does not show; the overruns of `pathlab compare` do show it",
+				one.model.backend);
 	double lost = 0;
 	bool measured = false;
 	for (const report::point &each : points)
@@ -106,6 +110,7 @@ std::string recommendation(const std::vector<advice> &all, const std::vector<rep
 nlohmann::json to_json(const advice &one, const options &asked)
 {
 	const bool known = one.model.fitted_to_loss;
+	const auto enough = one.enough(asked.loss);
 	nlohmann::json checks = nlohmann::json::array();
 	for (const auto &each : one.model.checks)
 		checks.push_back({{"point", each.at->key()},
@@ -123,7 +128,7 @@ nlohmann::json to_json(const advice &one, const options &asked)
 		{"busy", one.busy},
 		{"buffer_bytes", known && one.buffer > 0 ? nlohmann::json(one.buffer) : nlohmann::json(nullptr)},
 		{"lost_share", known ? nlohmann::json(one.lost) : nlohmann::json(nullptr)},
-		{"enough", one.known() ? nlohmann::json(one.enough(asked.loss)) : nlohmann::json(nullptr)},
+		{"enough", enough ? nlohmann::json(*enough) : nlohmann::json(nullptr)},
 		{"error",
 		 {{"points", one.model.checks.size()},
 		  {"with_loss", one.model.telling()},

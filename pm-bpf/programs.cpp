@@ -59,7 +59,6 @@ struct programs::impl {
 	bpf_map *table_map = nullptr;
 	pm_attached_constants constants{};
 	u32 table_id = 0, instructions = 0;
-	std::uint64_t memory = 0; // of programs and maps, in bytes
 	std::vector<std::pair<bpf_program *, std::string>> logs;
 
 	~impl() { manager_bpf__destroy(skeleton); }
@@ -142,19 +141,7 @@ struct programs::impl {
 		if (bpf_map_get_info_by_fd(bpf_map__fd(table_map), &info, &size) != 0)
 			return fail_errno("cannot ask the kernel about the table of callbacks");
 		table_id = info.id;
-		memory = taken();
 		return write_maps(what);
-	}
-
-	std::uint64_t taken() const
-	{
-		std::uint64_t bytes = 0;
-		bpf_map *map = nullptr;
-		bpf_object__for_each_map(map, skeleton->obj) bytes += memlock_bytes(bpf_map__fd(map)).value_or(0);
-		bpf_program *program = nullptr;
-		bpf_object__for_each_program(program, skeleton->obj)
-			bytes += memlock_bytes(bpf_program__fd(program)).value_or(0);
-		return bytes;
 	}
 
 	// What the verifier said of the program that it refused: the last one that it said anything of.
@@ -231,10 +218,20 @@ pm_counters programs::counted() const { return read_counters(bpf_map__fd(impl_->
 
 std::uint64_t programs::memory_bytes() const
 {
+	std::uint64_t bytes = 0;
+	bpf_map *map = nullptr;
+	bpf_object__for_each_map(map, impl_->skeleton->obj) bytes += memlock_bytes(bpf_map__fd(map)).value_or(0);
+	bpf_program *program = nullptr;
+	bpf_object__for_each_program(program, impl_->skeleton->obj)
+		bytes += memlock_bytes(bpf_program__fd(program)).value_or(0);
+	return bytes;
+}
+
+std::uint64_t programs::remembered_bytes() const
+{
 	const pm_counters so_far = counted();
 	const pm_u64 opened = so_far.notified[PM_NOTIFIED_created], closed = so_far.notified[PM_NOTIFIED_closed];
-	return impl_->memory +
-	       (opened - std::min(opened, closed)) * bpf_map__value_size(impl_->skeleton->maps.pm_remember);
+	return (opened - std::min(opened, closed)) * bpf_map__value_size(impl_->skeleton->maps.pm_remember);
 }
 
 expected<descriptor> programs::attach() const

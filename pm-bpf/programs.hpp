@@ -45,8 +45,10 @@ public:
 	[[nodiscard]] u32 table_id() const noexcept;
 	[[nodiscard]] u32 verified_instructions() const noexcept; // of all programs
 	[[nodiscard]] pm_counters counted() const; // so far
-	// What the kernel keeps for them, in bytes: programs, maps, and what is remembered of connections that are open now.
+	// What the kernel keeps for them, in bytes: of programs and maps, which stays the same (it is asked of each); and of the
+	// connections that are open now, by the counters.
 	[[nodiscard]] std::uint64_t memory_bytes() const;
+	[[nodiscard]] std::uint64_t remembered_bytes() const;
 
 	// Registers the table of callbacks with the kernel, for as long as the link is open or pinned.
 	[[nodiscard]] expected<descriptor> attach() const;

@@ -48,6 +48,7 @@ public:
 		if (!loaded)
 			return tl::unexpected(loaded.error());
 		programs_.emplace(std::move(*loaded));
+		memory_ = programs_->memory_bytes();
 		auto link = programs_->attach();
 		if (!link)
 			return tl::unexpected(link.error());
@@ -71,12 +72,16 @@ public:
 		return account;
 	}
 
-	std::optional<std::uint64_t> memory_kib() const override { return programs_->memory_bytes() / 1024; }
+	std::optional<std::uint64_t> memory_kib() const override
+	{
+		return (memory_ + programs_->remembered_bytes()) / 1024;
+	}
 
 private:
 	contender_options options_;
 	std::optional<netns> here_;
 	std::optional<bpf::programs> programs_;
+	std::uint64_t memory_ = 0; // of the programs and their maps, in bytes
 	descriptor link_; // closed first: the kernel calls nobody then
 };
 

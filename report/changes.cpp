@@ -42,7 +42,7 @@ std::size_t count_if(const std::vector<changed_figure> &figures, bool (*is)(cons
 }
 
 // Whether it is among the parts of a comparison that were left out together: "step, buffer".
-bool names(const json &parts, const std::string &one)
+bool is_among(const json &parts, const std::string &one)
 {
 	return parts.is_string() &&
 	       fmt::format(", {},", parts.get<std::string>()).find(", " + one + ',') != std::string::npos;
@@ -58,7 +58,7 @@ std::string reason_of(const results &in, const point &of)
 			continue;
 		if (is_of_all(each))
 			return each.at("reason");
-		if (names(each.at("part"), missing))
+		if (is_among(each.at("part"), missing))
 			why = each.at("reason");
 	}
 	return why;
