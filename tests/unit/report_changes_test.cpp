@@ -5,19 +5,14 @@
 
 #include "report/changes.hpp"
 #include "tests/support/made_results.hpp"
+#include "tests/support/read_results.hpp"
 
 namespace pm::report {
 
 namespace {
 
-results read(json data)
-{
-	auto checked = check_results("made", std::move(data));
-	EXPECT_TRUE(checked) << (checked ? "" : checked.error().text);
-	return checked ? *checked : results{};
-}
-
-bool has(const std::string &text, const std::string &what) { return text.find(what) != std::string::npos; }
+using test::has;
+using test::read;
 
 TEST(changes, finds_what_got_slower_and_nothing_else)
 {

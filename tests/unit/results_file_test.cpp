@@ -14,12 +14,13 @@
 #include "report/model.hpp"
 #include "report/report.hpp"
 #include "tests/support/made_results.hpp"
+#include "tests/support/read_results.hpp"
 
 namespace pm::report {
 
 namespace {
 
-bool has(const std::string &text, const std::string &what) { return text.find(what) != std::string::npos; }
+using test::has;
 
 std::string refusal_of(json data)
 {
