@@ -61,25 +61,47 @@ PM_INLINE void emit_address(const pm_connection &c, unsigned local, pm_command_t
 // Whether this side wants a subflow as a backup.
 PM_INLINE bool is_backup(const pm_plan &plan, const pm_subflow &s) { return plan.backup & bit(s.local); }
 
-// Closes what stands on an address that is gone, and counts the rest for each pair.
-PM_STAGE(close_orphans)
+// Whether a subflow stands on an address that is gone.
+PM_INLINE unsigned is_orphan(const pm_connection &c, const pm_subflow &s)
+{
+	return (c.local_gone >> (s.local & 7) | c.remote_gone >> (s.remote & 7)) & 1;
+}
+
+// Counts what there is for each pair, but for what stands on an address that is gone.
+PM_STAGE(count_subflows)
 {
 	zero(result.have);
-	const u8 subflows = c.subflows, local_gone = c.local_gone, remote_gone = c.remote_gone;
+	PM_HIDDEN u8 &orphans = result.orphans, &standing = result.standing;
 	for (unsigned i = 0; i < PM_MAX_SUBFLOWS; ++i) {
-		if (i >= subflows)
+		if (i >= c.subflows)
 			break;
-		pm_subflow &s = c.subflow[i];
+		const pm_subflow &s = c.subflow[i];
 		if (s.state == PM_SUBFLOW_NONE || s.state == PM_SUBFLOW_CLOSING)
 			continue;
-		const unsigned orphan = (local_gone >> (s.local & 7) | remote_gone >> (s.remote & 7)) & 1;
-		if (orphan && s.state == PM_SUBFLOW_ESTABLISHED) {
-			emit(ns, c, event, i, PM_CLOSE_SUBFLOW, result);
-			s.state = PM_SUBFLOW_CLOSING;
-		} else { // one that is being opened has no name yet: it is closed when it is there
-			++result.have.subflows[s.local & (PM_MAX_LOCALS - 1)][s.remote & (PM_MAX_REMOTES - 1)];
-			result.priority |= is_backup(result.plan, s) != !!(s.flags & PM_SUBFLOW_ASKED_BACKUP);
+		const bool established = s.state == PM_SUBFLOW_ESTABLISHED;
+		if (established && is_orphan(c, s)) {
+			orphans = 1;
+			continue;
 		}
+		// One that is being opened has no name yet: on an address that is gone it is closed when it is there.
+		standing = static_cast<u8>(standing + established);
+		++result.have.subflows[s.local & (PM_MAX_LOCALS - 1)][s.remote & (PM_MAX_REMOTES - 1)];
+		result.priority |= is_backup(result.plan, s) != !!(s.flags & PM_SUBFLOW_ASKED_BACKUP);
+	}
+}
+
+// Closes what stands on an address that is gone. Only where something else is established: the address may come back, or
+// another one come, which closing the last subflow would not live to see.
+PM_STAGE(close_orphans)
+{
+	for (unsigned i = 0; i < PM_MAX_SUBFLOWS; ++i) {
+		if (i >= c.subflows)
+			break;
+		pm_subflow &s = c.subflow[i];
+		if (s.state != PM_SUBFLOW_ESTABLISHED || !is_orphan(c, s))
+			continue;
+		emit(ns, c, event, i, PM_CLOSE_SUBFLOW, result);
+		s.state = PM_SUBFLOW_CLOSING;
 	}
 }
 
@@ -103,7 +125,8 @@ PM_STAGE(compare)
 	}
 }
 
-// Closes subflows that a pair has beyond its plan, the youngest places first. Never the initial one.
+// Closes subflows that a pair has beyond its plan, the youngest places first. Never the initial one, nor the last that there
+// is: what is planned instead may not come up.
 PM_STAGE(close_surplus)
 {
 	for (unsigned i = PM_MAX_SUBFLOWS; i-- > 0;) {
@@ -115,6 +138,9 @@ PM_STAGE(close_surplus)
 		u8 &have = result.have.subflows[s.local & (PM_MAX_LOCALS - 1)][s.remote & (PM_MAX_REMOTES - 1)];
 		if (have <= result.plan.subflows[s.local & (PM_MAX_LOCALS - 1)][s.remote & (PM_MAX_REMOTES - 1)])
 			continue;
+		if (result.standing < 2 || is_orphan(c, s))
+			continue;
+		--result.standing;
 		--have;
 		emit(ns, c, event, i, PM_CLOSE_SUBFLOW, result);
 		s.state = PM_SUBFLOW_CLOSING;
@@ -213,7 +239,9 @@ PM_INLINE void decide(const pm_namespace &ns, pm_connection &c, const pm_event &
 	// First: with the last subflow of an address the kernel forgets that it was announced, and can withdraw it no more.
 	if (result.plan.announce != c.announced)
 		announce(ns, c, event, result);
-	close_orphans(ns, c, event, result);
+	count_subflows(ns, c, event, result);
+	if (result.orphans && result.standing)
+		close_orphans(ns, c, event, result);
 	compare(ns, c, event, result);
 	if (result.surplus)
 		close_surplus(ns, c, event, result);

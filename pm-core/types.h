@@ -282,7 +282,9 @@ struct pm_result {
 	pm_u8 locals_in_use; /* scratch: places that a subflow in any state refers to */
 	pm_u8 remotes_in_use;
 	pm_u8 kind; /* scratch: of the command that is being emitted */
-	pm_u8 reserved[5];
+	pm_u8 orphans; /* scratch: a subflow is established on an address that is gone, */
+	pm_u8 standing; /*   ... and so many are on addresses that are there */
+	pm_u8 reserved[3];
 	pm_u64 missing; /* scratch: address pairs that lack subflows, bit local * 8 + remote */
 	struct pm_plan plan; /* scratch */
 	struct pm_pairs have; /* scratch: subflows that exist or are under way */

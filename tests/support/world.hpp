@@ -105,12 +105,20 @@ public:
 		return events;
 	}
 
-	// How many subflows there are on each pair of addresses.
+	// How many subflows there are on each pair of addresses; and those of them that are there, or of which one is gone.
 	std::map<pair, int> paths() const
 	{
 		std::map<pair, int> counts;
 		for (const auto &[port, where] : subflows_)
 			++counts[where];
+		return counts;
+	}
+	std::map<pair, int> paths(bool there) const
+	{
+		auto counts = paths();
+		std::erase_if(counts, [&](const auto &each) {
+			return there != (locals_.count(each.first.first) && remotes_.count(each.first.second));
+		});
 		return counts;
 	}
 

@@ -105,10 +105,10 @@ bool repeatable(std::uint32_t action, u8 flags)
 }
 
 // Which remote address a single subflow goes to depends on the order in which they were announced; that there is one does
-// not.
+// not. Nor does what a connection that has nothing else is left with count.
 std::map<world::pair, int> what_counts(const policy_info &policy, const world &truth)
 {
-	auto paths = truth.paths();
+	auto paths = truth.paths(true);
 	if (policy.name != "single-per-interface")
 		return paths;
 	std::map<world::pair, int> by_local;
@@ -147,6 +147,19 @@ RC_GTEST_PROP(engine_property, after_a_resync_the_paths_are_those_of_a_run_that_
 	// Events that were repeated have counted as failures, and those stay: the clock around the engine says when it is over.
 	mangled.settle({event(PM_RETRY, world::token)});
 	RC_ASSERT(what_counts(*policy, mangled.truth) == what_counts(*policy, whole.truth));
+	for (const managed_world *each : {&whole, &mangled})
+		RC_ASSERT(each->truth.paths(true).empty() || each->truth.paths(false).empty());
+}
+
+RC_GTEST_PROP(engine_property, no_connection_loses_its_last_subflow_by_a_command, (std::vector<std::uint32_t> actions))
+{
+	const policy_info *policy = &all_policies()[*rc::gen::inRange<std::size_t>(0, all_policies().size())];
+	managed_world one{*policy, static_cast<u8>(*rc::gen::inRange(0, 4)), 0};
+	one.settle(one.truth.begin());
+	for (const std::uint32_t action : actions)
+		if (action % 8 != 6) // it dies by itself
+			one.settle(one.truth.act(action));
+	RC_ASSERT(!one.truth.paths().empty());
 }
 
 RC_GTEST_PROP(engine_property, a_resync_of_what_is_known_already_changes_nothing, (std::vector<std::uint32_t> actions))

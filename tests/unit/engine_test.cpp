@@ -535,6 +535,43 @@ TEST(engine, closes_the_initial_subflow_too_when_its_local_address_is_removed)
 	EXPECT_EQ(commands[0].local_port, client_port);
 }
 
+TEST(engine, keeps_the_only_subflow_although_its_address_is_gone_until_there_is_another_one)
+{
+	host client{"fullmesh"};
+	client.connect(1);
+	EXPECT_TRUE(client(local_removed(local4(1))).empty());
+	const auto open = client(local_added(local4(2), 2));
+	ASSERT_EQ(open.size(), 1u);
+	EXPECT_EQ(open[0].type, PM_OPEN_SUBFLOW);
+	const auto then = client(answer(PM_SUB_ESTABLISHED, open[0], 50001));
+	ASSERT_EQ(then.size(), 1u);
+	EXPECT_EQ(then[0].type, PM_CLOSE_SUBFLOW);
+	EXPECT_TRUE(same(then[0].local, local4(1)));
+	EXPECT_TRUE(client(local_removed(local4(2))).empty()) << "nor one that is not the initial one";
+}
+
+// The initial remote address takes no joins (the C flag), but what stood there has closed.
+TEST(engine, keeps_the_only_subflow_although_another_one_is_planned_until_that_is_there)
+{
+	host client{"single-per-interface"};
+	client.connect(1, PM_DENY_JOIN_ID0);
+	client(removed(token, 0));
+	const auto open = client(announced(token, 2, remote4(2)));
+	ASSERT_EQ(opened(open), 1u);
+	EXPECT_EQ(closed(client(answer(PM_SUB_ESTABLISHED, open[0], 50001))), 1u) << "the initial one";
+	EXPECT_EQ(closed(client(announced(token, 0, remote4(1)))), 0u);
+}
+
+TEST(engine, keeps_what_the_peer_alone_can_be_reached_by_although_it_took_that_address_back)
+{
+	host server{"announce"};
+	server.connect(1, PM_SERVER_SIDE);
+	EXPECT_EQ(closed(server(removed(token, 0))), 0u);
+	pm_event join = on_path(PM_SUB_ESTABLISHED, token, local4(1), remote4(2), client_port, 50001);
+	join.remote_id = 1;
+	EXPECT_EQ(closed(server(join)), 1u);
+}
+
 TEST(engine, closes_subflows_beyond_the_plan_but_never_the_initial_one)
 {
 	host client{"fullmesh"};
