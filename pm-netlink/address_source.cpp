@@ -225,6 +225,28 @@ expected<std::vector<local_address>> address_source::list()
 	return found;
 }
 
+namespace {
+
+// Two interfaces may have the same address, but it has one place: the interface that is known already, or the first.
+bool has_the_place(const local_address &one, const pm_namespace &known, const std::vector<local_address> &listed)
+{
+	std::uint32_t taken_by = 0;
+	for (unsigned l = 0; l < PM_MAX_LOCALS; ++l)
+		if ((known.present >> l & 1) && same(known.local[l], one.address))
+			taken_by = known.ifindex[l];
+	const local_address *first = nullptr;
+	for (const local_address &each : listed) {
+		if (!same(each.address, one.address))
+			continue;
+		if (each.ifindex == taken_by)
+			return one.ifindex == taken_by;
+		first = first ? first : &each;
+	}
+	return first == &one;
+}
+
+} // namespace
+
 std::vector<pm_event> changes(const pm_namespace &known, const std::vector<local_address> &listed)
 {
 	std::vector<pm_event> events;
@@ -244,7 +266,8 @@ std::vector<pm_event> changes(const pm_namespace &known, const std::vector<local
 			add(PM_LOCAL_REMOVED, known.local[l], 0);
 	}
 	for (const local_address &each : listed)
-		add(PM_LOCAL_ADDED, each.address, each.ifindex);
+		if (has_the_place(each, known, listed))
+			add(PM_LOCAL_ADDED, each.address, each.ifindex);
 	return events;
 }
 

@@ -100,6 +100,16 @@ bool has(const pm_connection &c, unsigned which, const peers::announcement &one)
 	return false;
 }
 
+// Whether the connection knows another address by the id of this one: its peer is not the host that this was heard of.
+bool contradicts(const pm_connection &c, const peers::announcement &one)
+{
+	for (unsigned r = 1; r < PM_MAX_REMOTES; ++r)
+		if ((c.remote_known & ~c.remote_gone & bit(r)) && c.remote_id[r] == one.id &&
+		    !same(c.remote[r], one.address))
+			return true;
+	return false;
+}
+
 std::vector<std::uint32_t> not_listed(const snapshot &listed, const manager &known)
 {
 	std::vector<std::uint32_t> tokens;
@@ -171,7 +181,8 @@ adoption adopt(const snapshot &listed, const manager &known, peers &announced, b
 			for (const peers::announcement &each : heard) {
 				const unsigned ever = connection->remote_known, gone = connection->remote_gone;
 				const bool usable = has(*connection, ever & ~gone, each);
-				if (!exactly && (usable || has(*connection, gone, each)))
+				if (!exactly &&
+				    (usable || has(*connection, gone, each) || contradicts(*connection, each)))
 					continue;
 				pm_event event = about(PM_ANNOUNCED, token);
 				event.remote = each.address;

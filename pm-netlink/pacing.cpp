@@ -40,17 +40,21 @@ void pacer::schedule(pm_connection &connection, std::uint64_t due)
 	connection.shell_tries |= is_waiting;
 	if (waiting_.size() >= 1024 && waiting_.size() >= 2 * manager_.connections())
 		forget_closed();
-	waiting_.push_back({due, connection.token});
-	std::push_heap(waiting_.begin(), waiting_.end());
+	const auto [at, is_new] = due_.try_emplace(connection.token, due);
+	if (!is_new)
+		waiting_.erase({std::exchange(at->second, due), connection.token});
+	waiting_.emplace(due, connection.token);
 }
 
 void pacer::forget_closed()
 {
-	std::erase_if(waiting_, [&](const appointment &one) {
-		const pm_connection *connection = manager_.find(one.token);
-		return !connection || !(connection->shell_tries & is_waiting);
+	std::erase_if(waiting_, [&](const auto &appointment) {
+		const pm_connection *connection = manager_.find(appointment.second);
+		const bool forgotten = !connection || !(connection->shell_tries & is_waiting);
+		if (forgotten)
+			due_.erase(appointment.second);
+		return forgotten;
 	});
-	std::make_heap(waiting_.begin(), waiting_.end());
 }
 
 } // namespace pm::netlink

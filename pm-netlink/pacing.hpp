@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <cstdint>
 #include <optional>
-#include <vector>
+#include <set>
+#include <unordered_map>
+#include <utility>
 
 #include "pm-netlink/manager.hpp"
 
@@ -32,7 +34,7 @@ public:
 	void retry_due(std::uint64_t now, Emit &&emit);
 	[[nodiscard]] std::optional<std::uint64_t> next_due() const noexcept
 	{
-		return waiting_.empty() ? std::nullopt : std::optional{waiting_.front().due};
+		return waiting_.empty() ? std::nullopt : std::optional{waiting_.begin()->first};
 	}
 
 	[[nodiscard]] std::uint64_t retries() const noexcept { return retries_; }
@@ -40,11 +42,6 @@ public:
 	[[nodiscard]] std::size_t waiting() const noexcept { return waiting_.size(); }
 
 private:
-	struct appointment {
-		std::uint64_t due;
-		u32 token;
-		bool operator<(const appointment &other) const noexcept { return due > other.due; } // earliest on top
-	};
 	static constexpr u8 is_waiting = 0x80; // in pm_connection::shell_tries; the rest: how often it was tried
 	static constexpr std::size_t most_at_once = 256;
 
@@ -54,8 +51,9 @@ private:
 	void forget_closed();
 
 	manager &manager_;
-	std::vector<appointment>
-		waiting_; // a heap; one or two for each waiting connection, and those of some that have closed
+	// When, and who: one for each waiting connection, and those of some that have closed.
+	std::set<std::pair<std::uint64_t, u32>> waiting_;
+	std::unordered_map<u32, std::uint64_t> due_; // the same by token
 	std::uint64_t retries_ = 0, holds_ = 0;
 };
 
@@ -74,10 +72,10 @@ void pacer::handle(const pm_event &event, std::uint64_t now, Emit &&emit)
 template <class Emit>
 void pacer::retry_due(std::uint64_t now, Emit &&emit)
 {
-	for (std::size_t done = 0; done < most_at_once && !waiting_.empty() && waiting_.front().due <= now; ++done) {
-		const u32 token = waiting_.front().token;
-		std::pop_heap(waiting_.begin(), waiting_.end());
-		waiting_.pop_back();
+	for (std::size_t done = 0; done < most_at_once && !waiting_.empty() && waiting_.begin()->first <= now; ++done) {
+		const u32 token = waiting_.begin()->second;
+		waiting_.erase(waiting_.begin());
+		due_.erase(token);
 		pm_connection *connection = manager_.find(token);
 		if (!connection || !(connection->shell_tries & is_waiting))
 			continue; // closed, perhaps followed by another one with the same token

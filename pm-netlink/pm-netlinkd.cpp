@@ -211,13 +211,21 @@ expected<void> run(const options &asked)
 	auto held = tenure::begin(asked.run_folder);
 	if (!held)
 		return tl::unexpected(held.error());
-	const auto leave = [&](expected<void> result) {
-		auto left = held->end();
-		return result ? left : result;
+	std::optional<status_socket> status;
+	const auto leave = [&](expected<void> result) -> expected<void> {
+		status.reset(); // while the lock is held: later it would be the next one's that it removes
+		const auto set = held->end();
+		if (!set && result)
+			return tl::unexpected(set.error());
+		if (set && *set != held->before())
+			say(fmt::format("the path manager '{}', which was set before, is gone: '{}' is set now",
+					held->before(), *set));
+		return result;
 	};
-	const auto status = status_socket::listen(asked.run_folder);
-	if (!status)
-		return leave(tl::unexpected(status.error()));
+	auto listening = status_socket::listen(asked.run_folder);
+	if (!listening)
+		return leave(tl::unexpected(listening.error()));
+	status.emplace(std::move(*listening));
 	if (auto dropped = keep_only_net_admin(); !dropped)
 		return leave(std::move(dropped));
 	told.tell("READY=1\nSTATUS=managing paths: " + asked.policy);

@@ -23,6 +23,7 @@ public:
 
 	static constexpr std::size_t most_put_by = std::size_t{1} << 18;
 	static constexpr std::uint64_t shortest_pause = 100'000'000, patience = 10'000'000'000; // nanoseconds
+	static constexpr unsigned longest_pause_log2 = 9; // after failures, in shortest pauses: 51 seconds
 
 	[[nodiscard]] step at() const noexcept { return at_; }
 	void ask() noexcept
@@ -40,11 +41,15 @@ public:
 		wanted_ = false;
 		begun_ = now;
 	}
-	void read() noexcept { at_ = step::reading; }
+	void read(std::uint64_t now) noexcept
+	{
+		at_ = step::reading;
+		reading_since_ = now;
+	}
 	// An answer of the kernel's that got lost is told by nobody.
 	[[nodiscard]] std::optional<std::uint64_t> patience_ends() const noexcept
 	{
-		return at_ == step::reading ? std::optional{begun_ + patience} : std::nullopt;
+		return at_ == step::reading ? std::optional{reading_since_ + patience} : std::nullopt;
 	}
 	[[nodiscard]] bool put_by(const pm_event &event)
 	{
@@ -53,21 +58,37 @@ public:
 		events_.push_back(event);
 		return true;
 	}
+	// Yields what was put by.
 	[[nodiscard]] std::vector<pm_event> end(std::uint64_t now) noexcept
 	{
-		at_ = step::idle;
+		failures_ = 0;
 		took_ = now - begun_;
-		// Under an overload that lasts, four fifths of the time are left for events.
-		not_before_ = now + std::max(shortest_pause, 4 * took_);
-		return std::exchange(events_, {});
+		return rest(now, shortest_pause);
+	}
+	// What has failed is not likely to work the next moment.
+	[[nodiscard]] std::vector<pm_event> fail(std::uint64_t now) noexcept
+	{
+		const std::uint64_t pause = shortest_pause << failures_;
+		failures_ = std::min(failures_ + 1, longest_pause_log2);
+		return rest(now, pause);
 	}
 	[[nodiscard]] std::uint64_t took() const noexcept { return took_; }
 	[[nodiscard]] std::uint64_t postponed() const noexcept { return postponed_; }
 
 private:
+	std::vector<pm_event> rest(std::uint64_t now, std::uint64_t shortest) noexcept
+	{
+		// Under an overload that lasts, four fifths of the time are left for events.
+		const std::uint64_t reading = at_ == step::reading ? now - reading_since_ : 0;
+		at_ = step::idle;
+		not_before_ = now + std::max(shortest, 4 * reading);
+		return std::exchange(events_, {});
+	}
+
 	step at_ = step::idle;
 	bool wanted_ = false;
-	std::uint64_t begun_ = 0, not_before_ = 0, took_ = 0, postponed_ = 0;
+	unsigned failures_ = 0; // one after the other
+	std::uint64_t begun_ = 0, reading_since_ = 0, not_before_ = 0, took_ = 0, postponed_ = 0;
 	std::vector<pm_event> events_;
 };
 

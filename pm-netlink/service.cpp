@@ -85,7 +85,9 @@ public:
 				return tl::unexpected(sent.error());
 			more = (room > 0 && *read == room) || (*sent > 0 && commands_.queued() > 0);
 		}
-		if (has_lost_more())
+		if (resync_.at() != resync_state::step::reading && is_readable(reader_.fd()))
+			reader_.drop_rest();
+		if (has_lost_more() || has_room_again())
 			resync_.ask();
 		if (auto done = proceed_with_resync(); !done)
 			return done;
@@ -260,6 +262,16 @@ private:
 		return more > 0;
 	}
 
+	// Whether there is room by now for connections that there was none for. Not for the first that comes: while others come
+	// and go, that would read everything back for each.
+	bool has_room_again()
+	{
+		const std::uint64_t refused = manager_.counted().table_full;
+		missing_for_room_ = refused > std::exchange(seen_refused_, refused) || missing_for_room_;
+		const std::size_t most = manager_.most_connections();
+		return manager_.connections() < most - most / 8 && std::exchange(missing_for_room_, false);
+	}
+
 	expected<void> proceed_with_resync()
 	{
 		const std::uint64_t now = now_ns();
@@ -275,7 +287,7 @@ private:
 		if (resync_.at() == step::settling && commands_.queued() == 0) {
 			if (auto begun = reader_.begin(); !begun)
 				return give_up(begun.error());
-			resync_.read();
+			resync_.read(now);
 		}
 		if (resync_.at() == step::reading) {
 			const auto complete = reader_.proceed();
@@ -328,7 +340,7 @@ private:
 	// The kernel's list could not be read: what was put by is handled, and the list asked for again when it may be.
 	expected<void> give_up(const error &why)
 	{
-		for (const pm_event &event : resync_.end(now_ns()))
+		for (const pm_event &event : resync_.fail(now_ns()))
 			handle(event);
 		++resyncs_.failed;
 		resync_.ask();
@@ -388,10 +400,11 @@ private:
 	struct service_status::resyncs resyncs_;
 	struct service_status::announcements announcements_;
 	const std::uint64_t started_ = now_ns();
-	std::uint64_t seen_lost_ = 0, unsaid_lost_ = 0, said_ = 0;
+	std::uint64_t seen_lost_ = 0, unsaid_lost_ = 0, said_ = 0, seen_refused_ = 0;
 	std::size_t most_open_ = 0; // connections at once, since memory was last given back
 	std::uint64_t missed_before_ = 0; // announcements, when the state was last read back
-	bool missed_while_running_ = false, addresses_pending_ = false, look_at_all_ = false;
+	bool missed_while_running_ = false, missing_for_room_ = false;
+	bool addresses_pending_ = false, look_at_all_ = false;
 };
 
 } // namespace

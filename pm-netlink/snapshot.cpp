@@ -288,6 +288,15 @@ expected<bool> snapshot_reader::proceed()
 	return state_ == state::complete;
 }
 
+void snapshot_reader::drop_rest() noexcept
+{
+	state_ = state::idle;
+	for (unsigned i = 0; i < most_datagrams; ++i)
+		if (recv(fd(), buffer_.get(), buffer_bytes, MSG_DONTWAIT) < 0 &&
+		    (errno == EAGAIN || errno == EWOULDBLOCK))
+			return;
+}
+
 // One datagram; no bytes if it is to be left alone, and `empty` if there is none.
 expected<bytes> snapshot_reader::receive(bool &empty)
 {

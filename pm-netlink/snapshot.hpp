@@ -60,6 +60,9 @@ public:
 	[[nodiscard]] expected<void> begin();
 	// Reads a bounded part of what has arrived; never blocks. True: the snapshot is complete, take() it.
 	[[nodiscard]] expected<bool> proceed();
+	// What still comes of a question that was given up: a bounded part of it, unread. Whoever waits for fd() would wake up
+	// for it without end.
+	void drop_rest() noexcept;
 	[[nodiscard]] snapshot take() { return std::exchange(result_, {}); }
 
 private:

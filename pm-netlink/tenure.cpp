@@ -17,13 +17,13 @@ namespace {
 // Linux 6.15 has path managers by name; before, there are two, by number.
 struct path_manager_sysctl {
 	const char *name;
-	const char *userspace; // its value for the userspace path manager
+	const char *userspace, *kernel; // its values for the userspace path manager, and for the kernel's own
 };
 
 expected<path_manager_sysctl> find_sysctl()
 {
-	for (const path_manager_sysctl &each : {path_manager_sysctl{"net.mptcp.path_manager", "userspace"},
-						path_manager_sysctl{"net.mptcp.pm_type", "1"}})
+	for (const path_manager_sysctl &each : {path_manager_sysctl{"net.mptcp.path_manager", "userspace", "kernel"},
+						path_manager_sysctl{"net.mptcp.pm_type", "1", "0"}})
 		if (read_sysctl(each.name))
 			return each;
 	return fail("this kernel has no userspace path manager (there is no sysctl net.mptcp.pm_type): Linux 5.19 or "
@@ -104,17 +104,21 @@ expected<void> tenure::switch_over()
 	return {};
 }
 
-expected<void> tenure::end()
+expected<std::string> tenure::end()
 {
 	const auto sysctl = find_sysctl();
 	if (!sysctl)
 		return tl::unexpected(sysctl.error());
-	if (auto set = write_sysctl(sysctl->name, before_); !set)
-		return set;
+	std::string now = before_;
+	if (!write_sysctl(sysctl->name, now)) {
+		now = sysctl->kernel;
+		if (auto set = write_sysctl(sysctl->name, now); !set)
+			return tl::unexpected(set.error());
+	}
 	// Nothing is left to restore, even where the file must stay because the folder is not ours to write in.
 	[[maybe_unused]] const int emptied = ::ftruncate(lock_.get(), 0);
 	::unlink(path_.c_str());
-	return {};
+	return now;
 }
 
 } // namespace pm::netlink

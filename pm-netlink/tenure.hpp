@@ -29,7 +29,9 @@ public:
 	~tenure() = default; // as if killed: nothing is restored
 
 	// Restores what was set before and gives the namespace up. Connections keep the path manager that they began with.
-	[[nodiscard]] expected<void> end();
+	// Yields what is set now: the kernel's own path manager where the one from before() is gone, as one in BPF may be.
+	[[nodiscard]] expected<std::string> end();
+	[[nodiscard]] const std::string &before() const noexcept { return before_; }
 
 private:
 	tenure(descriptor lock, std::string path) noexcept : lock_(std::move(lock)), path_(std::move(path)) {}

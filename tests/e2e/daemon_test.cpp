@@ -119,6 +119,17 @@ protected:
 		const outcome asked = ask({"-j"});
 		return asked.status == 0 ? json::parse(asked.out) : json{};
 	}
+	descriptor ask_without_listening() const
+	{
+		sockaddr_un address{};
+		address.sun_family = AF_UNIX;
+		for (const auto &entry : std::filesystem::directory_iterator{run_folder()})
+			if (entry.path().extension() == ".status")
+				entry.path().string().copy(address.sun_path, sizeof address.sun_path - 1);
+		descriptor socket{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+		EXPECT_EQ(connect(socket.get(), reinterpret_cast<const sockaddr *>(&address), sizeof address), 0);
+		return socket;
+	}
 	outcome ask(const words &arguments, const manner &how = {}) const
 	{
 		return pathlab(joined({"status", "-n", name_, "--run-dir", run_folder()}, arguments), how);
@@ -495,6 +506,10 @@ TEST_F(pm_netlinkd, answers_many_who_ask_and_those_who_do_not_listen)
 							   folder()));
 	for (const auto &each : asking)
 		EXPECT_EQ(each->wait(10).status, 0);
+	std::vector<descriptor> deaf; // who ask, and never read the answer
+	for (unsigned n = 0; n < 20; ++n)
+		deaf.push_back(ask_without_listening());
+	EXPECT_EQ(status().at("pid"), daemon->pid());
 	const manner full{.as_nobody = false, .out = "/dev/full", .mounts = ""};
 	expect_one_sentence(ask({}, full), "pathlab", failed, "cannot write to");
 	EXPECT_EQ(status().at("pid"), daemon->pid());

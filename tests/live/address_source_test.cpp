@@ -20,7 +20,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#include "pm-core/address.hpp"
+#include "pm-core/locals.hpp"
 #include "pm-netlink/netns.hpp"
 #include "replay/links.hpp"
 
@@ -190,6 +190,30 @@ TEST_F(address_source_live, lists_an_address_of_two_prefix_lengths_once)
 	add("v0", "10.0.1.2", links::prefix::host);
 	auto source = open();
 	EXPECT_EQ(list_until(source, {"v0 10.0.1.2"}), listed{"v0 10.0.1.2"});
+}
+
+TEST_F(address_source_live, an_address_of_two_interfaces_is_the_one_s_that_had_it_first)
+{
+	add("v1", "10.0.1.2");
+	auto source = open();
+	pm_namespace known{};
+	pm_result result{};
+	const auto take = [&] {
+		std::string changed;
+		for (const pm_event &event : changes(known, must(source.list()))) {
+			fold_namespace(known, event, result);
+			changed += result.status == PM_LOCALS_CHANGED ? '+' : '.';
+		}
+		return changed;
+	};
+	EXPECT_EQ(take(), "+");
+	add("v0", "10.0.1.2");
+	ASSERT_EQ(list_until(source, {"v0 10.0.1.2", "v1 10.0.1.2"}).size(), 2u);
+	EXPECT_EQ(take(), ".");
+	EXPECT_EQ(known.ifindex[0], if_nametoindex("v1"));
+	remove("v1", "10.0.1.2");
+	EXPECT_EQ(take(), "+");
+	EXPECT_EQ(known.ifindex[0], if_nametoindex("v0"));
 }
 
 TEST_F(address_source_live, tells_of_addresses_that_come_and_go)

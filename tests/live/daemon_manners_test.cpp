@@ -11,6 +11,7 @@
 
 #include "pm-netlink/codec.hpp"
 #include "replay/group_sender.hpp"
+#include "replay/links.hpp"
 #include "tests/support/scene.hpp"
 
 namespace {
@@ -84,6 +85,40 @@ TEST(daemon_manners, sigusr1_reads_the_state_back)
 	EXPECT_EQ(resyncs.at("dropped"), 0);
 	EXPECT_EQ(resyncs.at("failed"), 0);
 	s.expect_paths(both);
+}
+
+TEST(daemon_manners, what_there_was_no_room_for_is_managed_once_there_is)
+{
+	constexpr std::size_t room = 16;
+	scene s;
+	daemon_process &daemon = s.manage({"fullmesh", "--set", "connections=" + std::to_string(room)});
+	s.connections.open(room);
+	s.expect_paths(both);
+	s.connections.open(room / 2);
+	EXPECT_TRUE(await(scene::patience, [&] { return daemon.figure("/handled/table_full") > 0; }));
+	s.connections.close(room); // the oldest: those in the table
+	s.expect_paths(both);
+}
+
+TEST(daemon_manners, without_its_only_address_a_connection_waits_for_it_to_come_back)
+{
+	scene s(1);
+	daemon_process &daemon = s.manage({"fullmesh"});
+	s.connections.open(5);
+	const auto change = [&](bool there) {
+		must(in_namespace(s.world.client, [&] {
+			auto here = must(replay::links::open());
+			const pm_addr address = lab::client_address(0, false);
+			return there ? here.add_address(lab::link_name(0), address)
+				     : here.remove_address(lab::link_name(0), address);
+		}));
+		const std::size_t left = there ? 2 : 1; // with that of IPv6
+		EXPECT_TRUE(
+			await(scene::patience, [&] { return daemon.status().at("local_addresses").size() == left; }));
+	};
+	change(false);
+	change(true);
+	s.expect_paths_to_stay(on_initial(1), daemon);
 }
 
 TEST(daemon_manners, sighup_gives_open_connections_the_paths_of_the_changed_settings)

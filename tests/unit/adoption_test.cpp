@@ -444,6 +444,20 @@ TEST(adoption, recovers_nothing_that_the_peer_has_removed)
 	EXPECT_TRUE(client.commands.empty());
 }
 
+// Behind one address there may be several hosts, each with addresses of its own under the same ids.
+TEST(adoption, keeps_what_a_connection_has_heard_itself_although_others_to_the_address_heard_otherwise)
+{
+	host client{1};
+	client.connect(5);
+	client.connect(7);
+	client.announce(5, 1, remote4(2));
+	client.announce(7, 1, remote4(3));
+	const adoption done = client.adopt(listing{}.connection(5).connection(7), true);
+	EXPECT_EQ(done.recovered, 0u);
+	EXPECT_TRUE(same(client.managed.find(5)->remote[1], remote4(2)));
+	EXPECT_TRUE(same(client.managed.find(7)->remote[1], remote4(3)));
+}
+
 TEST(adoption, recovers_nothing_for_connections_that_others_opened)
 {
 	host any{1};
