@@ -47,7 +47,7 @@ void print(json daemon, const json &attached, bool openmetrics, bool as_json)
 	if (as_json) {
 		json both = daemon.is_null() ? json::object() : std::move(daemon);
 		both["attachments"] = attached;
-		fmt::print("{}\n", both.dump(2));
+		fmt::print("{}\n", both.dump(2, ' ', false, json::error_handler_t::replace));
 	} else if (openmetrics) {
 		std::string text = daemon.is_null() ? "# EOF\n" : netlink::to_openmetrics(daemon);
 		if (!attached.empty())

@@ -55,6 +55,12 @@ static __always_inline bool is_ipv4(const struct pm_addr *a)
 	return a->half[0] == 0 && (pm_u32)a->half[1] == bpf_htonl(0xffff);
 }
 
+/* A prefix of IPv6, as ::/0 is, has no IPv4 addresses, although it begins as they do. */
+static __always_inline bool prefix_takes(pm_u32 length, const struct pm_addr *address)
+{
+	return length >= 96 || !is_ipv4(address);
+}
+
 static __always_inline void to_info(struct mptcp_addr_info *to, const struct pm_addr *from, pm_u8 id, pm_u16 port)
 {
 	to->id = id;

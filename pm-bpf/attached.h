@@ -9,7 +9,7 @@
 #include "pm-core/types.h"
 
 enum {
-	PM_ATTACHED_VERSION = 1,
+	PM_ATTACHED_VERSION = 2,
 	PM_NAME_SIZE = 16, /* of a path manager's name in the kernel, its final 0 included */
 	PM_MAX_FILTER = 16, /* interfaces, and prefixes, that local addresses may be confined to */
 	PM_MAX_ALLOWED = 1024, /* prefixes of the guard */
@@ -56,7 +56,7 @@ struct pm_counters {
 	pm_u64 errors[PM_COUNTED_ERRNOS]; /* commands that the kernel refused, by errno; place 0: any other */
 	pm_u64 full_locals, full_remotes, full_subflows; /* what did not fit into a connection's tables */
 	pm_u64 exhausted; /* address pairs left alone after failures, each time they were looked at */
-	pm_u64 removals_lost; /* local addresses whose removal could not be remembered */
+	pm_u64 removals_lost; /* addresses of either side whose removal could not be remembered */
 	pm_u64 refused[PM_REFUSAL_COUNT]; /* by the guard */
 };
 
@@ -108,7 +108,6 @@ struct pm_attachment {
 	pm_u32 handle_size;
 	pm_u8 handle[32];
 	struct pm_settings settings;
-	struct pm_attached_constants constants;
 	pm_u32 verified_instructions; /* of all its programs */
 	pm_u32 reserved;
 };

@@ -66,7 +66,7 @@ expected<void> check_name_is_free(const std::string &name)
 template <std::size_t N>
 void copy(const std::string &from, char (&to)[N])
 {
-	from.copy(to, N - 1);
+	to[from.copy(to, N - 1)] = '\0';
 }
 
 // The making of one attachment. Unless it comes to its end, nothing is left of it.
@@ -92,7 +92,7 @@ public:
 				[&] { return in_place ? finish() : finish().and_then([&] { return switch_over(); }); })
 			.and_then([&]() -> expected<attach_result> {
 				if (existing && !in_place)
-					if (auto gone = pins_.remove(existing->what.name); !gone)
+					if (auto gone = remove_replaced(); !gone)
 						return tl::unexpected(gone.error());
 				reached(step::done);
 				return attach_result{meta_.name, meta_.before, existing.has_value(),
@@ -114,7 +114,6 @@ private:
 			return tl::unexpected(loaded.error());
 		programs_.emplace(std::move(*loaded));
 		meta_.table = programs_->table_id();
-		meta_.constants = programs_->constants();
 		meta_.verified_instructions = programs_->verified_instructions();
 		reached(step::loaded);
 		return write_meta(programs_->meta(), meta_);
@@ -176,6 +175,14 @@ private:
 		reached(step::switched);
 		meta_.complete = 1;
 		return write_meta(programs_->meta(), meta_);
+	}
+
+	expected<void> remove_replaced()
+	{
+		return pins_.remove(meta_.replaces).and_then([&] {
+			copy({}, meta_.replaces);
+			return write_meta(programs_->meta(), meta_);
+		});
 	}
 
 	const pin_folder &pins_;
@@ -242,7 +249,7 @@ expected<void> check_name(const std::string &name)
 	const bool is_word = std::all_of(name.begin(), name.end(),
 					 [](unsigned char c) { return c < 0x80 && (std::isalnum(c) || c == '_'); });
 	if (name.empty() || name.size() >= PM_NAME_SIZE || !is_word)
-		return fail(
+		return fail_usage(
 			fmt::format("'{}' cannot be the name of a path manager: it takes 1 to {} letters, digits and "
 				    "underscores",
 				    name, PM_NAME_SIZE - 1));
@@ -280,9 +287,9 @@ expected<attach_result> attach(attach_request request)
 	if (!existing || existing->what.name != name) {
 		if (pins->has(name))
 			return fail(
-				fmt::format("there is an attachment called '{}' already: give this one another name "
-					    "with --name",
-					    name));
+				fmt::format("there is an attachment called '{}' already: `pathlab detach {}` first, or "
+					    "give this one another name with --name",
+					    name, name));
 		if (auto good = check_name_is_free(name); !good)
 			return tl::unexpected(good.error());
 	}
@@ -292,7 +299,8 @@ expected<attach_result> attach(attach_request request)
 	const auto before = path_manager_of(*request.where);
 	if (!before)
 		return tl::unexpected(before.error());
-	copy(existing ? std::string{existing->what.before} : *before, meta->before);
+	// Its name was free, so where that is set already, it names a path manager that is gone.
+	copy(existing ? std::string{existing->what.before} : *before == name ? "kernel" : *before, meta->before);
 	if (existing && existing->what.name != name)
 		copy(std::string{existing->what.name}, meta->replaces);
 	return making(*pins, request, *meta).run(existing);

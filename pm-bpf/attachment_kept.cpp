@@ -41,27 +41,30 @@ u32 table_of(const descriptor &link)
 }
 
 // Killed before or after the namespace was switched.
-void complete(const pin_folder &pins, const attached &found)
+void complete(const pin_folder &pins, attached &found)
 {
 	if (found.what.complete)
 		return;
-	pm_attachment meta = found.what;
-	meta.complete = 1;
+	found.what.complete = 1;
 	if (found.state == attached::condition::active)
-		(void)write_meta(pins.open_pin(meta.name, "meta").get(), meta);
+		(void)write_meta(pins.open_pin(found.what.name, "meta").get(), found.what);
 	else
-		(void)pins.remove(meta.name);
+		(void)pins.remove(found.what.name);
 }
 
-// Killed after the namespace was switched, and before what it was switched from was removed.
+// Killed after the namespace was switched, and before what it was switched from was removed. Once it is, another one may
+// get its name.
 void remove_replaced(const pin_folder &pins, const attached &found)
 {
 	const std::string name = found.what.replaces;
-	if (found.state != attached::condition::active || name.empty() || !pins.has(name))
+	if (found.state != attached::condition::active || name.empty())
 		return;
 	if (const auto old = look_at(pins, name);
 	    old && old->state == attached::condition::passed_over && is_netns_of(old->what, found.what))
 		(void)pins.remove(name);
+	pm_attachment meta = found.what;
+	meta.replaces[0] = '\0';
+	(void)write_meta(pins.open_pin(meta.name, "meta").get(), meta);
 }
 
 } // namespace
@@ -80,7 +83,8 @@ expected<attached> look_at(const pin_folder &pins, const std::string &name)
 	const auto meta = read_meta(pins.open_pin(name, "meta"));
 	if (!meta)
 		return fail(fmt::format("{} is not an attachment that this version of pathlab has made: `rm -r` it to "
-					"take its policy off",
+					"take its policy off, and set net.mptcp.path_manager to another one where that "
+					"names it",
 					pins.path_of(name)));
 	attached found;
 	found.what = *meta;
@@ -112,7 +116,7 @@ void mend(const pin_folder &pins)
 		pins.abandon(name);
 	}
 	for (const std::string &name : pins.names())
-		if (const auto found = look_at(pins, name)) {
+		if (auto found = look_at(pins, name)) {
 			complete(pins, *found);
 			remove_replaced(pins, *found);
 		}

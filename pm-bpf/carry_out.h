@@ -12,14 +12,16 @@ enum { TOLD_TOO_SOON_MS = 5 };
 
 static __always_inline int open_subflow(struct mptcp_sock *msk, struct pm_look *look, const struct pm_command *command)
 {
-	if (pm_constants.most_subflows && msk->pm.extra_subflows + 1 >= pm_constants.most_subflows) {
-		COUNT(refused[PM_REFUSED_OWN]);
-		return -EDQUOT;
-	}
 	to_info(&look->local, &command->local, command->local_id, command->local_port);
 	to_info(&look->remote, &command->remote, command->remote_id, command->remote_port);
 	return bpf_mptcp_subflow_connect(msk, &look->local, &look->remote,
 					 command->flags & PM_BACKUP ? MPTCP_PM_ADDR_FLAG_BACKUP : 0, command->ifindex);
+}
+
+/* The guard's number: what is beyond it is not asked of the kernel. */
+static __always_inline bool has_most_subflows(struct mptcp_sock *msk)
+{
+	return pm_constants.most_subflows && msk->pm.extra_subflows + 1 >= pm_constants.most_subflows;
 }
 
 /* Closes the subflow that the command names, or sets whether it is a backup. One that is gone is no failure to close. */
@@ -127,6 +129,12 @@ __noinline int pm_carry_out_at(struct mptcp_sock *msk __arg_trusted, struct pm_r
 	if (!r || !look)
 		return 0;
 	command = &look->result.command[place & (PM_MAX_COMMANDS - 1)];
+	if (command->type == PM_OPEN_SUBFLOW && has_most_subflows(msk)) {
+		COUNT(refused[PM_REFUSED_OWN]);
+		look->beyond++;
+		look->refused = 1;
+		return tell_refused(r, look, command, EDQUOT);
+	}
 	error = carry_out_one(msk, look, command);
 	if (error == -EAGAIN && (command->type == PM_ANNOUNCE || command->type == PM_WITHDRAW)) {
 		not_told_yet(r, command);
@@ -148,7 +156,7 @@ static __always_inline void carry_out(struct mptcp_sock *msk, struct pm_remember
 {
 	pm_u32 i;
 
-	look->unopened = look->refused = 0;
+	look->unopened = look->refused = look->beyond = 0;
 	for (i = 0; i < PM_MAX_COMMANDS; i++) {
 		if (i >= look->commands)
 			break;

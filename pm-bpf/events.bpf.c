@@ -3,9 +3,7 @@
  * The path manager's events by another way than netlink: programs at the entry of the functions that send them write them
  * into a ring buffer. For any kernel that lets functions be traced (fentry) and has BTF. What does not fit is counted.
  */
-#include "pm-bpf/kernel.h"
-
-#include "pm-core/types.h"
+#include "pm-bpf/addresses.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -73,12 +71,6 @@ static __always_inline struct pm_event *reserve(pm_u8 type, const struct mptcp_s
 	return event;
 }
 
-static __always_inline void set_ipv4(struct pm_addr *to, __be32 address)
-{
-	to->half[0] = 0;
-	to->half[1] = (pm_u64)address << 32 | bpf_htonl(0xffff);
-}
-
 static __always_inline void set_ipv6(struct pm_addr *to, const struct in6_addr *from)
 {
 	bpf_core_read(to->bytes, sizeof(to->bytes), from);
@@ -94,7 +86,7 @@ static __always_inline void set_local(struct pm_event *event, const struct sock 
 	const struct inet_sock *inet = (const struct inet_sock *)ssk;
 
 	if (BPF_CORE_READ(ssk, __sk_common.skc_family) == AF_INET)
-		set_ipv4(&event->local, BPF_CORE_READ(inet, inet_saddr));
+		map_ipv4(&event->local, BPF_CORE_READ(inet, inet_saddr));
 	else
 		set_ipv6(&event->local, &BPF_CORE_READ(inet, pinet6)->saddr);
 	event->local_port = bpf_ntohs(BPF_CORE_READ(inet, inet_sport));
@@ -104,7 +96,7 @@ static __always_inline void set_local(struct pm_event *event, const struct sock 
 static __always_inline void set_remote(struct pm_event *event, const struct sock *ssk)
 {
 	if (BPF_CORE_READ(ssk, __sk_common.skc_family) == AF_INET)
-		set_ipv4(&event->remote, BPF_CORE_READ(ssk, __sk_common.skc_daddr));
+		map_ipv4(&event->remote, BPF_CORE_READ(ssk, __sk_common.skc_daddr));
 	else
 		set_ipv6(&event->remote, &ssk->__sk_common.skc_v6_daddr);
 	event->remote_port = bpf_ntohs(BPF_CORE_READ(ssk, __sk_common.skc_dport));
@@ -184,7 +176,7 @@ int BPF_PROG(pm_on_announced, const struct sock *ssk, const struct mptcp_addr_in
 	port = BPF_CORE_READ(info, port);
 	event->remote_port = bpf_ntohs(port ? port : BPF_CORE_READ(ssk, __sk_common.skc_dport));
 	if (BPF_CORE_READ(info, family) == AF_INET)
-		set_ipv4(&event->remote, BPF_CORE_READ(info, addr.s_addr));
+		map_ipv4(&event->remote, BPF_CORE_READ(info, addr.s_addr));
 	else
 		set_ipv6(&event->remote, &info->addr6);
 	event->has_remote = 1;

@@ -12,9 +12,11 @@
 static __always_inline bool is_allowed(const struct pm_addr *address)
 {
 	struct pm_prefix whole = {.length = 128};
+	const pm_u32 *length;
 
 	__builtin_memcpy(whole.address, address, sizeof(whole.address));
-	return bpf_map_lookup_elem(&pm_allowed, &whole);
+	length = bpf_map_lookup_elem(&pm_allowed, &whole);
+	return length && prefix_takes(*length, address);
 }
 
 SEC("struct_ops/accept_new_subflow")

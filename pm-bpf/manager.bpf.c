@@ -24,8 +24,22 @@ COUNT_ONLY(priority_changed)
 COUNT_ONLY(listener_created)
 COUNT_ONLY(listener_closed)
 
+/* Its socket may be connected anew, to another peer. */
 SEC("struct_ops/closed")
-void BPF_PROG(pm_closed, struct mptcp_sock *msk) { COUNT(notified[PM_NOTIFIED_closed]); }
+void BPF_PROG(pm_closed, struct mptcp_sock *msk)
+{
+	struct pm_remembered *r;
+
+	COUNT(notified[PM_NOTIFIED_closed]);
+	r = remembered(msk, 0);
+	if (!r)
+		return;
+	r->connection.locals = 0; /* not described yet */
+	r->retry_at = 0;
+	r->unseen_removals = 0;
+	r->look_again = 0;
+	__builtin_memset(r->remote_removed, 0, sizeof(r->remote_removed));
+}
 
 static __always_inline bool is_other(const struct pm_addr *listed, const struct pm_addr *own, bool only_ipv4)
 {
@@ -76,19 +90,14 @@ void BPF_PROG(pm_established, struct mptcp_sock *msk, struct sock *ssk)
 SEC("struct_ops/add_addr_received")
 void BPF_PROG(pm_add_addr_received, struct mptcp_sock *msk, const struct mptcp_addr_info *addr)
 {
-	struct pm_remembered *r;
-
 	COUNT(notified[PM_NOTIFIED_add_addr_received]);
-	r = addr->id == 0 ? remembered(msk, 0) : NULL;
-	if (r)
-		r->initial_removed = 0;
 	if (interest_in(msk) & PM_CARES_REMOTES)
 		bpf_mptcp_pm_request_work(msk, 0);
 }
 
 /*
  * What stands on the address the kernel closes by itself, but not if it is still busy with an earlier removal: it remembers
- * one. So this is looked at in any case.
+ * one. So this is looked at on both sides.
  */
 SEC("struct_ops/rm_addr_received")
 void BPF_PROG(pm_rm_addr_received, struct mptcp_sock *msk, pm_u8 id)
@@ -96,15 +105,13 @@ void BPF_PROG(pm_rm_addr_received, struct mptcp_sock *msk, pm_u8 id)
 	struct pm_remembered *r;
 
 	COUNT(notified[PM_NOTIFIED_rm_addr_received]);
-	if (!interest_in(msk))
+	if (!has_policy())
 		return;
-	if (id == 0) {
-		r = remembered(msk, BPF_SK_STORAGE_GET_F_CREATE);
-		if (r)
-			r->initial_removed = 1;
-		else
-			COUNT(storage_failed);
-	}
+	r = remembered(msk, BPF_SK_STORAGE_GET_F_CREATE);
+	if (r)
+		__sync_fetch_and_or(&r->remote_removed[id >> 6], 1ull << (id & 63));
+	else
+		COUNT(removals_lost);
 	bpf_mptcp_pm_request_work(msk, 0);
 }
 
@@ -115,12 +122,12 @@ void BPF_PROG(pm_subflow_established, struct mptcp_sock *msk, struct sock *ssk)
 	struct pm_remembered *r;
 
 	COUNT(notified[PM_NOTIFIED_subflow_established]);
-	if (!(interest_in(msk) & PM_CARES_JOINS)) {
-		r = remembered(msk, 0);
-		if (!r || !r->look_again)
-			return;
-	}
-	bpf_mptcp_pm_request_work(msk, 0);
+	r = remembered(msk, 0);
+	/* A client is back, perhaps from an address that it has just removed: its new subflow is not to be closed for that. */
+	if (r && msk->pm.server_side)
+		__builtin_memset(r->remote_removed, 0, sizeof(r->remote_removed));
+	if ((interest_in(msk) & PM_CARES_JOINS) || (r && r->look_again))
+		bpf_mptcp_pm_request_work(msk, 0);
 }
 
 SEC("struct_ops/subflow_closed")
@@ -147,9 +154,11 @@ void BPF_PROG(pm_local_addr_removed, struct mptcp_sock *msk, const struct mptcp_
 	pm_u32 place;
 
 	COUNT(notified[PM_NOTIFIED_local_addr_removed]);
+	if (!has_policy())
+		return;
 	r = remembered(msk, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!r) {
-		COUNT(storage_failed);
+		COUNT(removals_lost);
 		return;
 	}
 	place = __sync_fetch_and_add(&r->removals, 1) & (PM_MAX_REMOVED - 1);
@@ -179,6 +188,8 @@ static __noinline int be_patient(struct pm_remembered *r, struct pm_look *look, 
 	struct pm_connection *c = &r->connection;
 	pm_u16 this_second = now / second;
 
+	if (!look->commands && !look->exhausted)
+		return 0;
 	if (c->shell_second != this_second) {
 		/* Quiet for longer than the latest delay: what fails now is something else. */
 		if ((pm_u16)(this_second - c->shell_second) > 2u << (c->shell_tries & 7))
@@ -186,7 +197,7 @@ static __noinline int be_patient(struct pm_remembered *r, struct pm_look *look, 
 		c->shell_second = this_second;
 		c->shell_spent = 0;
 	}
-	c->shell_spent += look->commands;
+	c->shell_spent += look->commands - look->beyond;
 	if (c->shell_spent > MOST_COMMANDS_PER_SECOND && !(c->flags & PM_CONN_HELD)) {
 		c->flags |= PM_CONN_HELD;
 		r->retry_at = now + second;

@@ -21,10 +21,10 @@ struct pm_remembered {
 	pm_u32 removed_from[PM_MAX_REMOVED]; /* their interfaces */
 	pm_u32 removals; /* how many so far */
 	pm_u32 unseen_removals; /* places of removed[] that no look has seen yet; bits are set when the place is written */
-	pm_u8 initial_removed; /* the peer has removed its initial address */
+	pm_u64 remote_removed[4]; /* a bit for each address id that the peer has removed since the last look */
 	pm_u8 look_again; /* a subflow that was not asked for now is being opened: its fate is waited for */
 	pm_u8 listed; /* `locals` were listed */
-	pm_u8 reserved;
+	pm_u8 reserved[6];
 };
 
 struct {
@@ -48,7 +48,9 @@ struct pm_look {
 	pm_u8 unopened; /* the kernel would not open one */
 	pm_u8 refused; /* ... or refused something else */
 	pm_u8 exhausted; /* address pairs left alone after failures */
-	pm_u8 reserved[6];
+	pm_u8 beyond; /* commands not given: the connection has as many subflows as it may */
+	pm_u8 reserved[5];
+	pm_u64 removed[4]; /* a bit for each address id that the peer has removed */
 	struct pm_addr address;
 	struct mptcp_addr_info local, remote; /* as the kernel takes them */
 	struct pm_event event;
@@ -99,7 +101,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, PM_MAX_ALLOWED);
 	__type(key, struct pm_prefix);
-	__type(value, pm_u32);
+	__type(value, pm_u32); /* the length of the prefix */
 } pm_allowed SEC(".maps");
 
 struct {
@@ -133,6 +135,9 @@ static __always_inline struct pm_counters *counters(void)
 #define COUNT(what) COUNT_MANY(what, 1)
 
 static __always_inline const struct sock *sock_of(struct mptcp_sock *msk) { return (const struct sock *)msk; }
+
+/* The guard alone is interested in none. */
+static __always_inline bool has_policy(void) { return pm_constants.client || pm_constants.server; }
 
 /* The interest of the policy in connections of this one's side. */
 static __always_inline pm_u32 interest_in(struct mptcp_sock *msk)

@@ -20,7 +20,6 @@ public:
 	// Makes the folder if there is none; waits for its lock. Fails where there is no file system of type bpf.
 	[[nodiscard]] static expected<pin_folder> open(const std::string &path = usual);
 
-	[[nodiscard]] const std::string &path() const noexcept { return path_; }
 	[[nodiscard]] std::string path_of(const std::string &name) const { return path_ + '/' + name; }
 	[[nodiscard]] bool has(const std::string &name) const;
 	[[nodiscard]] std::vector<std::string> names() const; // of whole attachments

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdarg>
 #include <cstring>
 
 #include <bpf/bpf.h>
@@ -57,7 +56,6 @@ pm_attached_constants constants_of(const attached_policy &what)
 struct programs::impl {
 	manager_bpf *skeleton = nullptr;
 	bpf_map *table_map = nullptr;
-	pm_attached_constants constants{};
 	u32 table_id = 0, instructions = 0;
 	std::vector<std::pair<bpf_program *, std::string>> logs;
 
@@ -87,7 +85,7 @@ struct programs::impl {
 
 	expected<void> fill_in(const attached_policy &what)
 	{
-		constants = constants_of(what);
+		const pm_attached_constants constants = constants_of(what);
 		std::memcpy(const_cast<pm_attached_constants *>(
 				    reinterpret_cast<const volatile pm_attached_constants *>(
 					    &skeleton->rodata->pm_constants)),
@@ -155,7 +153,7 @@ struct programs::impl {
 
 	expected<void> write_maps(const attached_policy &what)
 	{
-		const u32 zero = 0, one = 1;
+		const u32 zero = 0;
 		pm_address_filter filter{};
 		for (std::size_t i = 0; i < what.interfaces.size(); ++i)
 			filter.interface[i] = what.interfaces[i];
@@ -169,7 +167,8 @@ struct programs::impl {
 		for (const auto &each : what.allowed) {
 			pm_prefix key{each.length, {}};
 			std::memcpy(key.address, each.address.bytes, sizeof key.address);
-			if (bpf_map_update_elem(bpf_map__fd(skeleton->maps.pm_allowed), &key, &one, BPF_ANY) != 0)
+			if (bpf_map_update_elem(bpf_map__fd(skeleton->maps.pm_allowed), &key, &key.length, BPF_ANY) !=
+			    0)
 				return fail_errno("cannot write the allowed prefixes into their BPF map");
 		}
 		for (const bpf_map *each :
@@ -211,7 +210,6 @@ std::vector<programs::pinned> programs::maps() const
 }
 
 int programs::meta() const { return bpf_map__fd(impl_->skeleton->maps.pm_meta); }
-const pm_attached_constants &programs::constants() const noexcept { return impl_->constants; }
 u32 programs::table_id() const noexcept { return impl_->table_id; }
 u32 programs::verified_instructions() const noexcept { return impl_->instructions; }
 pm_counters programs::counted() const { return read_counters(bpf_map__fd(impl_->skeleton->maps.pm_counted)); }

@@ -41,7 +41,6 @@ public:
 	};
 	[[nodiscard]] std::vector<pinned> maps() const;
 	[[nodiscard]] int meta() const;
-	[[nodiscard]] const pm_attached_constants &constants() const noexcept;
 	[[nodiscard]] u32 table_id() const noexcept;
 	[[nodiscard]] u32 verified_instructions() const noexcept; // of all programs
 	[[nodiscard]] pm_counters counted() const; // so far

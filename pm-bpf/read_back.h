@@ -61,7 +61,7 @@ static __always_inline bool within(const struct pm_addr *address, const struct p
 	pm_u64 high = length >= 64 ? ~0ull : length ? ~(~0ull >> length) : 0;
 	pm_u64 low = length >= 128 ? ~0ull : length > 64 ? ~(~0ull >> (length - 64)) : 0;
 
-	return !((address->half[0] ^ prefix->half[0]) & bpf_cpu_to_be64(high)) &&
+	return prefix_takes(length, address) && !((address->half[0] ^ prefix->half[0]) & bpf_cpu_to_be64(high)) &&
 	       !((address->half[1] ^ prefix->half[1]) & bpf_cpu_to_be64(low));
 }
 
@@ -288,10 +288,32 @@ static __always_inline void read_announced(struct mptcp_sock *msk, struct pm_rem
 	}
 }
 
-/*
- * All of it but RESYNC_END, which decides, and is the policy's. The kernel cannot list that the peer took its initial
- * address back, so that is remembered.
- */
+/* Global, so that the verifier walks through it once. */
+__noinline int pm_fold_removed(struct pm_remembered *r, struct pm_look *look, pm_u8 id)
+{
+	if (!r || !look)
+		return 0;
+	begin_event(look, PM_REMOVED)->remote_id = id;
+	return pm_fold_event(r, look);
+}
+
+/* What the peer has taken back. It may have announced some of it again since, which the kernel lists. */
+static __noinline int read_removed(struct pm_remembered *r, struct pm_look *look)
+{
+	pm_u32 i;
+
+	for (i = 0; i < 4; i++)
+		look->removed[i] = __sync_lock_test_and_set(&r->remote_removed[i], 0);
+	for (i = 0; i < PM_MAX_REMOTES; i++) {
+		pm_u8 id = r->connection.remote_id[i];
+
+		if (look->removed[id >> 6] >> (id & 63) & 1)
+			pm_fold_removed(r, look, id);
+	}
+	return 0;
+}
+
+/* All of it but RESYNC_END, which decides, and is the policy's. */
 static __always_inline void read_back(struct mptcp_sock *msk, struct pm_remembered *r, struct pm_look *look)
 {
 	r->connection.token = msk->token;
@@ -306,11 +328,8 @@ static __always_inline void read_back(struct mptcp_sock *msk, struct pm_remember
 	read_subflows(msk, r, look, false);
 	if (look->opening)
 		read_subflows(msk, r, look, true);
+	read_removed(r, look);
 	read_announced(msk, r, look);
-	if (r->initial_removed) {
-		begin_event(look, PM_REMOVED);
-		pm_fold_event(r, look);
-	}
 }
 
 #endif

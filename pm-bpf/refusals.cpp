@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "pm-bpf/pidns.hpp"
+#include "pm-bpf/quiet.hpp"
 #include "pm-bpf/refusals.skel.h"
 
 namespace pm::bpf {
@@ -12,6 +13,7 @@ void refusal_counter::closer::operator()(refusals_bpf *skeleton) const noexcept 
 
 expected<refusal_counter> refusal_counter::attach(pid_t process)
 {
+	const quiet_libbpf quiet;
 	std::unique_ptr<refusals_bpf, closer> skeleton{refusals_bpf__open()};
 	if (!skeleton)
 		return fail_errno("cannot open the BPF object that counts refused commands");

@@ -65,6 +65,15 @@ void mount_bpf()
 		throw std::runtime_error("cannot mount a file system of type bpf");
 }
 
+std::vector<std::string> kept()
+{
+	std::vector<std::string> names;
+	std::error_code wrong;
+	for (const auto &each : std::filesystem::directory_iterator(folder, wrong))
+		names.push_back(each.path().filename());
+	return names;
+}
+
 void detach_all()
 {
 	std::error_code wrong;
@@ -87,8 +96,10 @@ attachment::~attachment() { (void)pathlab(where_, {"detach", name_}); }
 nlohmann::json attachments(const netns &where)
 {
 	const said answer = pathlab(where, {"status", "-j"});
-	if (answer.status != 0)
+	if (answer.status == 1 && answer.err.find("no path manager of pathlab serves") != std::string::npos)
 		return nlohmann::json::array();
+	if (answer.status != 0)
+		throw std::runtime_error("no status: " + answer.err);
 	return nlohmann::json::parse(answer.out).at("attachments");
 }
 

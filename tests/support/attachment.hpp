@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -23,6 +24,8 @@ struct said {
 
 // Where attached policies are kept: mounts the file system if it is not there.
 void mount_bpf();
+// What there is, whole or half made.
+[[nodiscard]] std::vector<std::string> kept();
 // Nothing attached, nothing half attached: what an earlier test has left is taken off.
 void detach_all();
 

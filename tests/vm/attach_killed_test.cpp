@@ -4,8 +4,10 @@
 // somebody looks.
 #include <chrono>
 #include <csignal>
+#include <cstring>
 #include <functional>
 
+#include <bpf/bpf.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -60,10 +62,31 @@ protected:
 		for (const auto &each : all)
 			EXPECT_EQ(each.at("state"), "active") << each;
 		EXPECT_EQ(path_manager(), all.empty() ? "kernel" : all[0].at("name").get<std::string>());
+		EXPECT_EQ(kept(), all.empty() ? words{} : words{path_manager()});
 		const std::string known = all.empty() ? "kernel userspace" : "kernel userspace " + path_manager();
 		EXPECT_TRUE(await(2, [&] { return must(read_sysctl("net.mptcp.available_path_managers")) == known; }))
 			<< must(read_sysctl("net.mptcp.available_path_managers"));
 		return all.size();
+	}
+
+	// Of which policy the table is that the kernel calls.
+	static std::string policy_of_table(const std::string &name)
+	{
+		const descriptor link(
+			bpf_obj_get((std::string{bpf::pin_folder::usual} + '/' + name + "/link").c_str()));
+		bpf_link_info linked{};
+		__u32 size = sizeof linked, id = 0;
+		EXPECT_EQ(bpf_link_get_info_by_fd(link.get(), &linked, &size), 0);
+		std::memcpy(&id, &linked.raw_tracepoint,
+			    sizeof id); // the first field of info.struct_ops, which is newer
+		const descriptor table(bpf_map_get_fd_by_id(id));
+		bpf_map_info told{};
+		size = sizeof told;
+		EXPECT_EQ(bpf_map_get_info_by_fd(table.get(), &told, &size), 0);
+		for (const policy_info &each : all_policies())
+			if (const auto whole = "pm_table_" + std::string{each.name}; whole.starts_with(told.name))
+				return std::string{each.name};
+		return told.name;
 	}
 
 	void TearDown() override { detach_all(); }
@@ -112,6 +135,7 @@ TEST_F(killed, while_it_replaces_another_leaves_the_one_or_the_other)
 			EXPECT_EQ(expect_whole(), 1u) << name << ' ' << static_cast<int>(last);
 			const auto left = attachments(here)[0];
 			EXPECT_EQ(left.at("before"), "kernel");
+			EXPECT_EQ(left.at("policy"), policy_of_table(left.at("name"))) << static_cast<int>(last);
 			ASSERT_EQ(pathlab(here, {"detach", left.at("name")}).status, 0);
 			EXPECT_EQ(expect_whole(), 0u);
 		}

@@ -22,10 +22,12 @@ std::string path_manager_of(const netns &where) { return must(where.get_sysctl(b
 
 std::string known_path_managers() { return must(read_sysctl("net.mptcp.available_path_managers")); }
 
+constexpr int failed = 1, usage = 2;
+
 // One sentence, and nothing done.
-void expect_refused(const said &answer, const std::string &words)
+void expect_refused(const said &answer, const std::string &words, int status = failed)
 {
-	EXPECT_TRUE(answer.status == 1 || answer.status == 2) << answer.status;
+	EXPECT_EQ(answer.status, status) << answer.err;
 	EXPECT_EQ(answer.out, "");
 	EXPECT_EQ(answer.err.rfind("pathlab: ", 0), 0u) << answer.err;
 	EXPECT_EQ(std::count(answer.err.begin(), answer.err.end(), '\n'), 1) << answer.err;
@@ -38,7 +40,7 @@ protected:
 
 	void TearDown() override
 	{
-		EXPECT_TRUE(attachments(here).empty());
+		EXPECT_EQ(kept(), words{});
 		detach_all();
 		EXPECT_TRUE(await(2, [] { return known_path_managers() == "kernel userspace"; }))
 			<< known_path_managers();
@@ -55,6 +57,30 @@ TEST_F(attach, puts_the_path_manager_that_was_there_back)
 		EXPECT_EQ(pathlab(here, {"detach", "fullmesh"}).status, 0);
 		EXPECT_EQ(path_manager_of(here), before);
 	}
+}
+
+TEST_F(attach, puts_the_kernel_s_own_one_back_where_its_own_name_was_set_but_gone)
+{
+	ASSERT_EQ(pathlab(here, {"attach", "fullmesh"}).status, 0);
+	must(there.set_sysctl(bpf::path_manager_sysctl, "fullmesh")); // as the operator may
+	ASSERT_EQ(pathlab(here, {"detach", "fullmesh"}).status, 0);
+	EXPECT_EQ(path_manager_of(there), "fullmesh") << "of which there is none any more";
+	ASSERT_EQ(pathlab(there, {"attach", "fullmesh"}).status, 0);
+	ASSERT_EQ(pathlab(there, {"detach", "fullmesh"}).status, 0);
+	EXPECT_EQ(path_manager_of(there), "kernel");
+}
+
+TEST_F(attach, one_with_the_name_of_one_that_was_replaced_is_left_alone_by_those_who_look)
+{
+	ASSERT_EQ(pathlab(here, {"attach", "fullmesh"}).status, 0);
+	ASSERT_EQ(pathlab(here, {"attach", "ndiffports", "--name", "other", "--replace"}).status, 0);
+	must(here.set_sysctl(bpf::path_manager_sysctl, "kernel"));
+	ASSERT_EQ(pathlab(here, {"attach", "fullmesh"}).status, 0);
+	must(here.set_sysctl(bpf::path_manager_sysctl, "other"));
+	EXPECT_EQ(attachments(here).size(), 2u);
+	EXPECT_EQ(pathlab(here, {"detach", "fullmesh"}).status, 0);
+	EXPECT_EQ(pathlab(here, {"detach", "other"}).status, 0);
+	EXPECT_EQ(path_manager_of(here), "kernel");
 }
 
 TEST_F(attach, leaves_alone_what_another_one_has_set_since)
@@ -114,17 +140,17 @@ TEST_F(attach, refuses_what_makes_no_sense)
 	const attachment taken(there, {"fullmesh"});
 	expect_refused(pathlab(here, {"attach", "fullmesh"}), "--name");
 	expect_refused(pathlab(here, {"attach", "announce", "--name", "kernel"}), "--name");
-	expect_refused(pathlab(here, {"attach", "announce", "--name", "sixteen_letters_"}), "1 to 15 letters");
-	expect_refused(pathlab(here, {"attach", "announce", "--name", "a/b"}), "1 to 15 letters");
-	expect_refused(pathlab(here, {"attach", "fulmesh"}), "there is no policy 'fulmesh'");
-	expect_refused(pathlab(here, {"attach", "ndiffports", "--set", "subflows=9"}), "from 1 to 8");
+	expect_refused(pathlab(here, {"attach", "announce", "--name", "sixteen_letters_"}), "1 to 15 letters", usage);
+	expect_refused(pathlab(here, {"attach", "announce", "--name", "a/b"}), "1 to 15 letters", usage);
+	expect_refused(pathlab(here, {"attach", "fulmesh"}), "there is no policy 'fulmesh'", usage);
+	expect_refused(pathlab(here, {"attach", "ndiffports", "--set", "subflows=9"}), "from 1 to 8", usage);
 	expect_refused(pathlab(here, {"attach", "ndiffports", "--set", "buffer=8192"}), "settings of pm-netlinkd");
 	expect_refused(pathlab(here, {"attach", "ndiffports", "--set", "interface=eth9"}), "no interface 'eth9'");
-	expect_refused(pathlab(here, {"attach", "guard"}), "nothing to guard");
-	expect_refused(pathlab(here, {"attach", "guard", "--allow", "10.0.0.0/33"}), "10.0.0.0/33");
+	expect_refused(pathlab(here, {"attach", "guard"}), "nothing to guard", usage);
+	expect_refused(pathlab(here, {"attach", "guard", "--allow", "10.0.0.0/33"}), "10.0.0.0/33", usage);
 	expect_refused(pathlab(here, {"attach", "announce", "-n", "nowhere"}), "nowhere");
 	expect_refused(pathlab(here, {"detach", "announce"}), "attached are: fullmesh");
-	expect_refused(pathlab(here, {"detach"}), "NAME");
+	expect_refused(pathlab(here, {"detach"}), "NAME", usage);
 	EXPECT_EQ(path_manager_of(here), "kernel");
 	EXPECT_EQ(attachments(here).size(), 1u);
 }
@@ -151,6 +177,22 @@ TEST_F(attach, does_not_take_a_namespace_from_the_daemon)
 	must(in_namespace(here, [&] { return daemons->end(); }));
 	EXPECT_EQ(pathlab(here, {"attach", "fullmesh"}).status, 0);
 	EXPECT_EQ(pathlab(here, {"detach", "fullmesh"}).status, 0);
+}
+
+// Which is let in beside it: then the daemon restores what it found, as far as that is still there.
+TEST_F(attach, a_daemon_that_outlives_it_gives_the_namespace_back_to_the_kernel_s_own_one)
+{
+	ASSERT_EQ(pathlab(here, {"attach", "fullmesh"}).status, 0);
+	std::optional<netlink::tenure> daemons;
+	must(in_namespace(here, [&] {
+		return netlink::tenure::begin(netlink::default_run_folder).map([&](netlink::tenure &&begun) {
+			daemons.emplace(std::move(begun));
+		});
+	}));
+	EXPECT_EQ(daemons->before(), "fullmesh");
+	ASSERT_EQ(pathlab(here, {"detach", "fullmesh"}).status, 0);
+	EXPECT_EQ(must(in_namespace(here, [&] { return daemons->end(); })), "kernel");
+	EXPECT_EQ(path_manager_of(here), "kernel");
 }
 
 TEST_F(attach, a_namespace_that_is_gone_is_shown_and_can_be_detached)

@@ -48,6 +48,19 @@ TEST(attached_guard, knows_prefixes_of_both_families)
 	s.expect_paths(expected);
 }
 
+TEST(attached_guard, takes_no_ipv4_address_for_one_within_every_ipv6_prefix)
+{
+	scene s(2);
+	const attachment server(s.world.server, {"guard", "--allow", "10.0.1.0/24", "--allow", "::/0"});
+	const attachment client(s.world.client, {"fullmesh"});
+	s.connections.open(open_connections);
+	EXPECT_TRUE(await(scene::patience, [&] { return server.figure("/refused/join_address") >= open_connections; }));
+	s.expect_paths({{from_to(0, 0), 1}});
+	s.connections.close(open_connections);
+	s.connections.open(open_connections, socket_kind::ipv6);
+	s.expect_paths({{from_to(0, 0, true), 1}, {from_to(1, 0, true), 1}});
+}
+
 // The client asks for the three others at once.
 TEST(attached_guard, lets_no_more_join_than_its_number)
 {
@@ -80,6 +93,8 @@ TEST(attached_guard, beside_a_policy_bounds_what_that_opens)
 	s.connections.open(open_connections);
 	s.expect_paths({{from_to(0, 0), 1}, {from_to(1, 0), 1}});
 	EXPECT_GE(client.figure("/refused/own_number"), open_connections);
+	EXPECT_EQ(client.figure("/commands/open"), open_connections) << "what is not asked for is no command";
+	EXPECT_EQ(client.status().at("errors"), nlohmann::json::array());
 }
 
 } // namespace

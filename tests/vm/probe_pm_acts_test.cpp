@@ -122,6 +122,23 @@ TEST_F(probe_answers, with_an_error_and_the_client_opens_nothing)
 	(void)told.expect(PM_SUB_ESTABLISHED, c.server);
 }
 
+TEST_F(probe_answers, with_an_id_that_the_address_can_not_have_and_nothing_is_opened)
+{
+	const pair c = open();
+	ASSERT_EQ(announce(c.client, 7, lab::client_address(1, true)), 0);
+	for (const int id : {0, 7}) {
+		told.answer_local_id(id);
+		EXPECT_LT(told.carry_out(over_the_second(c)), 0) << id;
+	}
+	told.answer_local_id(8);
+	ASSERT_EQ(told.carry_out(over_the_second(c)), 0);
+	(void)told.expect(PM_SUB_ESTABLISHED, c.client);
+	told.answer_local_id(9);
+	EXPECT_LT(told.carry_out(over_the_second(c)), 0) << "it has one";
+	EXPECT_EQ(withdraw(c.client, 8), 0) << "it was kept";
+	(void)told.expect(PM_REMOVED, c.server, [](const probe_record &each) { return each.what.remote_id == 8; });
+}
+
 TEST_F(probe_answers, with_an_error_and_the_server_lets_nobody_join)
 {
 	told.answer_local_id(-EPERM);
@@ -277,6 +294,18 @@ TEST_F(probe_opens, backups_from_an_address_that_is_given) { expect_backup(&clie
 
 TEST_F(probe_opens, backups_from_an_address_that_is_left_open) { expect_backup(nullptr); }
 
+TEST_F(probe_opens, a_backup_from_an_address_to_which_the_peer_still_opens_what_is_none)
+{
+	const pair c = open();
+	probe_order order = opening(c.server, &server1, &client1); // where nobody listens
+	order.what.flags = PM_BACKUP;
+	ASSERT_EQ(told.carry_out(order), 0);
+	(void)told.expect(PM_SUB_CLOSED, c.server);
+	expect_path(expect_opened(c, opening(c.client, &client1, &server1)), client1, server1);
+	(void)told.expect(PM_SUB_ESTABLISHED, c.server);
+	EXPECT_FALSE(joined_from(told.subflows(c.server), server1, 0).what.flags & PM_ASKED_BACKUP);
+}
+
 TEST_F(probe_opens, nothing_from_an_address_of_another_family_or_that_is_not_there)
 {
 	const pair c = open();
@@ -293,6 +322,7 @@ TEST_F(probe_opens, and_announces_nothing_that_can_not_be)
 	EXPECT_EQ(announce(c.server, 0, server1), -EINVAL) << "the id of the initial address";
 	ASSERT_EQ(announce(c.server, 7, server1), 0);
 	(void)told.expect(PM_ANNOUNCED, c.client);
+	EXPECT_EQ(announce(c.server, 7, server1), 0) << "it is announced";
 	EXPECT_EQ(announce(c.server, 7, server0), -EINVAL) << "the id of another address";
 	EXPECT_EQ(announce(c.server, 8, server1), -EINVAL) << "it has an id";
 	EXPECT_EQ(withdraw(c.server, 9), -EINVAL);
@@ -361,6 +391,24 @@ TEST_F(probe_reads, and_sets_options_of_a_subflow_when_it_is_established)
 		}
 		for (const probe_record &each : told.subflows(token))
 			EXPECT_EQ(each.mark, 4711u) << "it is the subflow's";
+	}
+}
+
+TEST_F(probe_reads, and_sets_options_that_those_of_the_connection_do_not_replace)
+{
+	told.mark_established(4711);
+	const pair c = open();
+	for (const descriptor *end : {&c.ends.client, &c.ends.server}) {
+		const int priority = 3; // from now on, what joins is given the options of the connection
+		ASSERT_EQ(setsockopt(end->get(), SOL_SOCKET, SO_PRIORITY, &priority, sizeof(priority)), 0);
+	}
+	ASSERT_EQ(told.carry_out(opening(c.client, &client1, nullptr)), 0);
+	for (const std::uint32_t token : {c.client, c.server}) {
+		(void)told.expect(PM_SUB_ESTABLISHED, token);
+		const records all = told.subflows(token);
+		EXPECT_EQ(all.size(), 2u);
+		for (const probe_record &each : all)
+			EXPECT_EQ(each.mark, 4711u);
 	}
 }
 

@@ -310,4 +310,16 @@ TEST_F(probe_told, local_addr_removed_of_an_ipv6_address_that_an_interface_keeps
 	(void)told.expect(PM_LOCAL_ADDED, c.client, is_it);
 }
 
+TEST_F(probe_told, local_addr_added_of_an_ipv6_address_on_an_interface_that_is_down_when_it_comes_up)
+{
+	const pair c = open();
+	pm_addr v6 = lab::client_address(1, true);
+	v6.bytes[15] = 9;
+	run_in(lab.client, "ip link set p1 down && ip address add dev p1 fd00:2::9/64 nodad");
+	EXPECT_EQ(told.count(PM_LOCAL_ADDED, c.client), 0u) << "no subflow could use it";
+	run_in(lab.client, "ip link set p1 up");
+	(void)told.expect(PM_LOCAL_ADDED, c.client,
+			  [&](const probe_record &each) { return same(each.what.local, v6); });
+}
+
 } // namespace
