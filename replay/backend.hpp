@@ -57,7 +57,8 @@ public:
 	[[nodiscard]] virtual expected<void> start() = 0;
 	[[nodiscard]] virtual expected<void> change_local(const pm_event &event) = 0;
 	[[nodiscard]] virtual expected<void> offer(std::span<due_event> events) = 0; // sets due_ns to now where it is 0
-	virtual void look_around() {} // between events, when there is time
+	// Between events, as long as there is time and it yields true: what it waits for would otherwise be seen late.
+	virtual bool look_around() { return false; }
 	[[nodiscard]] virtual expected<void>
 	settle() = 0; // until all that was offered has been taken, or nothing moves
 	virtual void end_load() = 0; // what comes now is the tail, or nothing

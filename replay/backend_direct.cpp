@@ -63,23 +63,22 @@ public:
 
 	expected<void> change_local(const pm_event &event) override
 	{
+		const std::uint64_t before = thread_cpu_ns();
 		manager_.handle(event, [&](const pm_result &result) { report_.decisions->add(result); });
+		cpu_ns_ += thread_cpu_ns() - before;
 		return {};
 	}
 
 	expected<void> offer(std::span<due_event> events) override
 	{
-		const std::uint64_t before = now_ns();
-		std::uint64_t done = before;
+		const std::uint64_t before = thread_cpu_ns();
+		const std::uint64_t handed = now_ns();
 		for (due_event &event : events) {
 			if (event.due_ns == 0)
-				event.due_ns = done;
-			manager_.handle(event.event, [&](const pm_result &result) {
-				done = now_ns();
-				take(result, event, done);
-			});
+				event.due_ns = handed;
+			manager_.handle(event.event, [&](const pm_result &result) { take(result, event, now_ns()); });
 		}
-		cpu_ns_ += done - before;
+		cpu_ns_ += thread_cpu_ns() - before;
 		return {};
 	}
 

@@ -145,7 +145,12 @@ public:
 		return {};
 	}
 
-	void look_around() override { note_what_was_read(memory_of(socket_.get()).queued_bytes); }
+	// When an event was read only a look at the socket tells.
+	bool look_around() override
+	{
+		note_what_was_read(memory_of(socket_.get()).queued_bytes);
+		return !queue_.empty();
+	}
 
 	// Its socket runs empty, or it reads nothing for a fifth of a second. After an overrun our plugin takes over first,
 	// within a second.

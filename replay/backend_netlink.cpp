@@ -43,9 +43,10 @@ private:
 // The consumer: the reader and the engine, as a path manager would have them.
 class consumer {
 public:
-	consumer(const backend_options &options, netlink::event_source source, decision_log log, const due_times &due)
-		: source_(std::move(source)), manager_(*options.policy, options.settings, options.most_connections),
-		  due_(due)
+	consumer(const backend_options &options, netlink::event_source source, descriptor changed, decision_log log,
+		 const due_times &due)
+		: source_(std::move(source)), changed_(std::move(changed)),
+		  manager_(*options.policy, options.settings, options.most_connections), due_(due)
 	{
 		report_.decisions.emplace(std::move(log));
 	}
@@ -55,17 +56,22 @@ public:
 	// An address change takes effect between the events around it, although it does not come with them.
 	void change_local(const pm_event &event)
 	{
-		const std::lock_guard hold{mutex_};
-		changes_.push_back(event);
-		next_change_.store(changes_.front().seq, std::memory_order_release);
+		{
+			const std::lock_guard hold{mutex_};
+			changes_.push_back(event);
+			next_change_.store(changes_.front().seq, std::memory_order_release);
+		}
+		eventfd_write(changed_.get(), 1);
 	}
 
 	void run(int stop)
 	{
-		pollfd waiting[] = {{source_.fd(), POLLIN, 0}, {stop, POLLIN, 0}};
+		pollfd waiting[] = {{source_.fd(), POLLIN, 0}, {stop, POLLIN, 0}, {changed_.get(), POLLIN, 0}};
 		for (bool stopping = false; !stopping;) {
-			poll(waiting, 2, -1);
+			poll(waiting, 3, -1);
 			stopping = waiting[1].revents != 0;
+			if (eventfd_t changes = 0; waiting[2].revents)
+				eventfd_read(changed_.get(), &changes);
 			const std::uint32_t last_known = last_change();
 			const auto read = source_.drain([this](const pm_event &event) noexcept { handle(event); });
 			if (!read) {
@@ -130,6 +136,7 @@ private:
 	}
 
 	netlink::event_source source_;
+	descriptor changed_; // an eventfd: there is a change to take over
 	manager manager_;
 	const due_times &due_;
 	backend_report report_;
@@ -159,9 +166,11 @@ public:
 			return tl::unexpected(sender.error());
 		sender_.emplace(std::move(*sender));
 		stop_ = descriptor{eventfd(0, EFD_CLOEXEC)};
-		if (!stop_)
+		descriptor changed{eventfd(0, EFD_CLOEXEC)};
+		if (!stop_ || !changed)
 			return fail_errno("cannot create an eventfd for the consumer");
-		consumer_ = std::make_unique<consumer>(options_, std::move(*source), std::move(*log), due_);
+		consumer_ = std::make_unique<consumer>(options_, std::move(*source), std::move(changed),
+						       std::move(*log), due_);
 		thread_ = std::thread{[this] {
 			stay_on_cpu(receiving_cpu);
 			consumer_->run(stop_.get());

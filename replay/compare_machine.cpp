@@ -52,6 +52,8 @@ pid_t start(const std::vector<std::string> &command, const std::string &log)
 		words.push_back(const_cast<char *>(word.c_str()));
 	words.push_back(nullptr);
 	const pid_t pid = fork();
+	if (pid > 0)
+		setpgid(pid, pid); // whoever is first
 	if (pid != 0)
 		return pid;
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
@@ -63,15 +65,19 @@ pid_t start(const std::vector<std::string> &command, const std::string &log)
 	_exit(no_machine);
 }
 
-// Its exit status; what it started is gone when this returns.
+// Its exit status; what it started is gone when this returns. When we are interrupted it has ten seconds to tidy up, in which
+// it is left alone.
 int wait_for(pid_t pid)
 {
 	int status = 0;
-	for (unsigned after = 0; waitpid(pid, &status, WNOHANG) == 0;) {
+	for (unsigned tenths = 0; waitpid(pid, &status, WNOHANG) == 0;) {
 		poll(nullptr, 0, 100);
 		if (!interrupted())
 			continue;
-		kill(-pid, ++after < 100 ? SIGTERM : SIGKILL);
+		if (tenths++ == 0)
+			kill(-pid, SIGTERM);
+		else if (tenths > 100)
+			kill(-pid, SIGKILL);
 	}
 	kill(-pid, SIGKILL);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);

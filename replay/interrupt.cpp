@@ -14,7 +14,8 @@ namespace {
 std::atomic<bool> caught{false};
 std::atomic<int> wakeup{-1};
 
-// A second one ends the process, should the first not be heeded.
+// A second one ends the process, should the first not be heeded. Not so of SIGHUP: a terminal that is closed sends it, and so
+// does the shell in it, both at once.
 extern "C" void note_interrupt(int signal)
 {
 	caught.store(true);
@@ -22,7 +23,8 @@ extern "C" void note_interrupt(int signal)
 	if (write(wakeup.load(), &one, sizeof one) < 0) {
 		// the flag is enough
 	}
-	std::signal(signal, SIG_DFL);
+	if (signal != SIGHUP)
+		std::signal(signal, SIG_DFL);
 }
 
 } // namespace
@@ -34,6 +36,10 @@ void catch_interrupts()
 	action.sa_handler = note_interrupt; // without SA_RESTART: sleeps end
 	sigaction(SIGINT, &action, nullptr);
 	sigaction(SIGTERM, &action, nullptr);
+	struct sigaction before{};
+	sigaction(SIGHUP, nullptr, &before);
+	if (before.sa_handler != SIG_IGN) // nohup
+		sigaction(SIGHUP, &action, nullptr);
 }
 
 bool interrupted() noexcept { return caught.load(std::memory_order_relaxed); }

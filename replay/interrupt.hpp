@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
-// Ctrl-C and SIGTERM as a question that long work asks now and then, so that it can tidy up and keep what it has.
+// Ctrl-C, SIGTERM and the end of a terminal (SIGHUP) as a question that long work asks now and then, so that it can tidy up and
+// keep what it has.
 #pragma once
 
 #include "pm-netlink/error.hpp"

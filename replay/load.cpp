@@ -24,10 +24,14 @@ namespace {
 
 constexpr std::uint64_t most_connections = 10'000'000; // about 100 bytes each
 
+std::vector<load_step> steps_of(const load_options &options)
+{
+	return options.steps.empty() ? std::vector<load_step>{{options.connections, options.rate}} : options.steps;
+}
+
 expected<load_schedule> check(const load_options &options)
 {
-	const auto steps = options.steps.empty() ? std::vector<load_step>{{options.connections, options.rate}}
-						 : options.steps;
+	const auto steps = steps_of(options);
 	for (const auto &[connections, rate] : steps) {
 		if (connections < 1 || connections > most_connections)
 			return fail(fmt::format("a load of {} connections was asked for; ask for 1 to {}", connections,
@@ -162,7 +166,8 @@ try {
 	report.left_open = *left;
 	return report;
 } catch (const std::exception &e) {
-	return fail(fmt::format("cannot make {} connections: {}", options.connections, e.what()));
+	return fail(fmt::format("cannot make {} connections: {}", load_schedule(steps_of(options)).connections(),
+				e.what()));
 }
 
 } // namespace pm::replay

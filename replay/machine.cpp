@@ -48,7 +48,7 @@ nlohmann::json first_line_of(const char *command)
 }
 
 // Of measuring, not of the program: raised when what is measured, or how, changes so that figures from before do not compare.
-constexpr int method = 4;
+constexpr int method = 5;
 
 } // namespace
 

@@ -28,26 +28,19 @@ std::string plugin_folder(std::string_view policy)
 
 expected<plugin_settings> plugin_settings::write(const plugin_options &options)
 {
-	char folder[] = "/tmp/pathlab-mptcpd-XXXXXX";
-	if (!mkdtemp(folder))
-		return fail_errno("cannot make a folder for the settings of the mptcpd plugin");
-	plugin_settings made(folder);
-	std::ofstream file(fmt::format("{}/{}.conf", made.folder_, options.policy->name));
+	auto folder = daemon_folder::make();
+	if (!folder)
+		return tl::unexpected(folder.error());
+	plugin_settings made(std::move(*folder));
+	std::ofstream file(fmt::format("{}/{}.conf", made.folder(), options.policy->name));
 	for (std::size_t i = 0; i < options.policy->settings.size(); ++i)
 		file << options.policy->settings[i].name << " = " << options.settings.value[i] << '\n';
 	file << "buffer = " << options.buffer_bytes << "\nconnections = " << options.most_connections << '\n';
 	if (options.accept_replay)
 		file << "accept-replay = yes\n";
 	if (!file.flush())
-		return fail(fmt::format("cannot write the settings of the mptcpd plugin into {}", made.folder_));
+		return fail(fmt::format("cannot write the settings of the mptcpd plugin into {}", made.folder()));
 	return made;
-}
-
-plugin_settings::~plugin_settings()
-{
-	std::error_code ignored;
-	if (!folder_.empty())
-		fs::remove_all(folder_, ignored);
 }
 
 expected<void> check_mptcpd()

@@ -10,7 +10,7 @@
 
 #include "pm-core/types.h"
 #include "pm-netlink/policies.hpp"
-#include "replay/child.hpp"
+#include "replay/daemon.hpp"
 
 namespace pm::replay {
 
@@ -22,22 +22,15 @@ struct plugin_options {
 	bool accept_replay = false;
 };
 
-// The settings of our plugin in a folder of their own, which is also where it says what it does. Removed with this object.
+// The settings of our plugin in a folder of their own, which is also where it says what it does.
 class plugin_settings {
 public:
 	[[nodiscard]] static expected<plugin_settings> write(const plugin_options &options);
-	plugin_settings(plugin_settings &&other) noexcept : folder_(std::exchange(other.folder_, {})) {}
-	plugin_settings &operator=(plugin_settings &&other) noexcept
-	{
-		std::swap(folder_, other.folder_);
-		return *this;
-	}
-	~plugin_settings();
-	[[nodiscard]] const std::string &folder() const noexcept { return folder_; }
+	[[nodiscard]] const std::string &folder() const noexcept { return folder_.path(); }
 
 private:
-	explicit plugin_settings(std::string folder) : folder_(std::move(folder)) {}
-	std::string folder_;
+	explicit plugin_settings(daemon_folder folder) : folder_(std::move(folder)) {}
+	daemon_folder folder_;
 };
 
 // One sentence each if it, or our plugin for it, is not there.

@@ -67,7 +67,7 @@ void path_watch::begin(std::uint64_t connections, clock::time_point now)
 void path_watch::answered(std::uint64_t connection, int fd, bool ipv6)
 {
 	watched &one = all_[connection];
-	if (connection % every_ != 0)
+	if (connection / 2 % every_ != 0) // in pairs: where there are both families, every other connection is IPv6
 		return;
 	one.fd = fd;
 	one.ipv6 = ipv6;
@@ -101,10 +101,16 @@ void path_watch::closing(std::uint64_t connection, bool ipv6, unsigned subflows)
 	const unsigned have = one.lacks ? std::min<unsigned>(one.have, begun) : begun;
 	result_.missing += std::uint64_t{every_} * (begun - have);
 	result_.lacking_at_end += begun == want && have < want ? every_ : 0;
-	forget(connection);
+	let_go(connection);
 }
 
 void path_watch::forget(std::uint64_t connection)
+{
+	let_go(connection);
+	failed_.fetch_add(1);
+}
+
+void path_watch::let_go(std::uint64_t connection)
 {
 	watched &one = all_[connection];
 	if (one.fd < 0)

@@ -31,6 +31,7 @@ public:
 	void close_all() noexcept { close_all_.store(true); } // those that are held, whatever their time
 
 	[[nodiscard]] std::uint64_t open() const noexcept { return open_.load(); }
+	[[nodiscard]] std::uint64_t failed() const noexcept { return failed_.load(); }
 	[[nodiscard]] std::uint64_t unsettled() const noexcept
 	{
 		return unsettled_count_.load();
@@ -45,7 +46,7 @@ public:
 	// Before its socket is closed, with as many subflows beyond the first as it says that it has, also those that are
 	// being opened.
 	void closing(std::uint64_t connection, bool ipv6, unsigned subflows);
-	// Instead: it has fallen back to TCP, so there are no paths that it could lack.
+	// Instead: it has failed, or fallen back to TCP, so there are no paths that it could lack.
 	void forget(std::uint64_t connection);
 	void look(clock::time_point now); // at a few
 	[[nodiscard]] clock::time_point next_look() const noexcept { return next_; }
@@ -77,12 +78,13 @@ private:
 	[[nodiscard]] unsigned wanted(bool ipv6) const noexcept { return ipv6 ? ipv6_ : ipv4_; }
 	[[nodiscard]] unsigned wanted(const watched &one) const noexcept { return wanted(one.ipv6); }
 	void ask(std::uint64_t connection, clock::time_point now);
+	void let_go(std::uint64_t connection);
 	void settle(std::uint64_t connection); // out of unsettled_
 	void take_over_expectation();
 	void note(clock::time_point now);
 
 	std::atomic<std::uint64_t> told_{0}; // generation, ipv6, ipv4
-	std::atomic<std::uint64_t> open_{0}, lacking_{0}, unsettled_count_{0};
+	std::atomic<std::uint64_t> open_{0}, failed_{0}, lacking_{0}, unsettled_count_{0};
 	std::atomic<unsigned> seen_{0};
 	std::atomic<bool> close_all_{false};
 

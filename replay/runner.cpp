@@ -133,14 +133,16 @@ private:
 		return batch_.size() == group_sender::most_at_once ? flush() : expected<void>{};
 	}
 
-	// Sleeps over what is long, and spins over the rest: a wake-up may come late by more than an event may.
+	// Sleeps over what is long, once there is nothing to look at, and spins over the rest: a wake-up may come late by more
+	// than an event may.
 	void wait_until(std::uint64_t due)
 	{
 		constexpr std::uint64_t rest = 300'000;
+		while (to_.look_around() && now_ns() + 2 * rest < due && !interrupted())
+			;
 		std::uint64_t now = now_ns();
 		if (now + 2 * rest < due) {
-			to_.look_around();
-			now = std::min(now_ns(), due - rest);
+			now = std::min(now, due - rest);
 			const std::uint64_t left = due - rest - now;
 			const timespec time{static_cast<time_t>(left / 1'000'000'000),
 					    static_cast<long>(left % 1'000'000'000)};
@@ -148,7 +150,7 @@ private:
 				    0}; // not a sleep: a signal may wake another thread than this one
 			ppoll(&stop, 1, &time, nullptr);
 		}
-		while ((now = now_ns()) < due && !interrupted())
+		while (now_ns() < due && !interrupted())
 			to_.look_around();
 	}
 

@@ -222,28 +222,42 @@ private:
 		return {};
 	}
 
-	// All that can be: where some have failed, it is over when no more come.
+	// Until each is open or has failed. What happens is counted from the last opening; one that has failed is known seconds
+	// later, when all the others may long have had their paths.
 	template <class Over>
 	expected<void> await_open(Over &&over)
 	{
 		std::uint64_t open = 0;
 		acted_ = now_ns();
-		while (open < plan_.load.connections && now_ns() - acted_ < 1'000'000'000 && !over())
+		while (open + watch_.failed() < plan_.load.connections && !over()) {
 			if (const std::uint64_t now = watch_.open(); now != std::exchange(open, now))
 				acted_ = now_ns();
+			note_settled();
+		}
 		return {};
+	}
+
+	// Whether each open connection is as it should be, and since when.
+	bool note_settled()
+	{
+		if (watch_.generation() != changes_ + 1 || watch_.unsettled() > 0)
+			settled_ = 0;
+		else if (settled_ < acted_)
+			settled_ = now_ns();
+		return settled_ > 0;
 	}
 
 	template <class Over>
 	expected<void> await_paths(Over &&over)
 	{
-		while (watch_.generation() != changes_ + 1 || watch_.unsettled() > 0) {
+		std::optional<double> &took = removed_ ? run_.moving_ms : run_.recovery_ms;
+		while (!note_settled()) {
 			if (static_cast<double>(now_ns() - acted_) > patience_s * 1e9 || over()) {
-				(removed_ ? run_.moving_ms : run_.recovery_ms).reset();
+				took.reset();
 				return {};
 			}
 		}
-		(removed_ ? run_.moving_ms : run_.recovery_ms) = static_cast<double>(now_ns() - acted_) / 1e6;
+		took = static_cast<double>(settled_ - acted_) / 1e6;
 		return {};
 	}
 
@@ -253,6 +267,7 @@ private:
 		auto here = links::open();
 		if (!here)
 			return tl::unexpected(here.error());
+		acted_ = now_ns();
 		for (const bool ipv6 : {false, true}) {
 			const std::string link = lab::link_name(path);
 			const pm_addr address = lab::client_address(path, ipv6);
@@ -260,7 +275,6 @@ private:
 			if (!done)
 				return done;
 		}
-		acted_ = now_ns();
 		removed_ = !there;
 		++changes_;
 		const unsigned left = plan_.load.paths - !there;
@@ -367,6 +381,7 @@ private:
 	contender_account before_;
 	std::optional<std::uint64_t> manager_cpu_;
 	std::uint64_t machine_cpu_ = 0, begun_ = 0, acted_ = 0, next_look_ = 0;
+	std::uint64_t settled_ = 0; // 0: some connection is not as it should be
 	unsigned changes_ = 0;
 	bool removed_ = false;
 	std::vector<made_connection> connections_;

@@ -53,6 +53,7 @@ struct launch {
 	[[noreturn]] void go() const
 	{
 		prctl(PR_SET_PDEATHSIG, SIGINT); // nothing outlives the test
+		::signal(SIGHUP, SIG_DFL); // also where nohup runs the tests
 		setpgid(0, 0);
 		const bool moved = dup2(in, 0) == 0 && dup2(out, 1) == 1 && dup2(err, 2) == 2 && chdir(folder) == 0;
 		const bool dropped = !as_nobody ||
@@ -78,6 +79,20 @@ std::pair<std::string, pid_t> process_called(const fs::path &proc)
 	if (begin == std::string::npos || end == std::string::npos || text[end + 2] == 'Z')
 		return {};
 	return {text.substr(begin + 1, end - begin - 1), std::atoi(text.c_str() + end + 4)};
+}
+
+// Named namespaces, and what pathlab has made in the folder for temporary files. Not what tests make there, or a virtual machine
+// that runs meanwhile.
+std::set<std::string> left_behind()
+{
+	std::set<std::string> all = named_namespaces();
+	for (const auto &entry : fs::directory_iterator{fs::temp_directory_path()}) {
+		const std::string name = entry.path().filename();
+		const auto is = [&](const char *kind) { return name.starts_with(kind); };
+		if (is("pathlab-") && !is("pathlab-test-") && !is("pathlab-browser-") && !is("pathlab-vm."))
+			all.insert(entry.path());
+	}
+	return all;
 }
 
 // In a mount namespace, whose mounts nobody else sees.
@@ -238,7 +253,7 @@ void expect_no_orphans(double seconds)
 
 void command::SetUp()
 {
-	namespaces_ = named_namespaces();
+	before_ = left_behind();
 	if (geteuid() != 0)
 		GTEST_SKIP() << "these tests need root";
 	adopt_orphans();
@@ -252,10 +267,10 @@ void command::TearDown()
 {
 	expect_no_orphans();
 	words stayed;
-	for (const std::string &name : named_namespaces())
-		if (!namespaces_.count(name))
+	for (const std::string &name : left_behind())
+		if (!before_.count(name))
 			stayed.push_back(name);
-	EXPECT_EQ(stayed, words{}) << "network namespaces were left behind";
+	EXPECT_EQ(stayed, words{}) << "network namespaces or temporary files were left behind";
 	std::error_code ignored;
 	if (!folder_.empty())
 		fs::remove_all(folder_, ignored);

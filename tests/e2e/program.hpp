@@ -57,7 +57,8 @@ private:
 	int handle_ = -1, out_ = -1, err_ = -1;
 };
 
-// In an empty folder of its own; afterwards, nothing that was started still runs, and no namespace has come to stay.
+// In an empty folder of its own; afterwards, nothing that was started still runs, and no namespace and no temporary file has come
+// to stay.
 class command : public testing::Test {
 protected:
 	void SetUp() override;
@@ -74,7 +75,7 @@ protected:
 
 private:
 	std::string folder_;
-	std::set<std::string> namespaces_;
+	std::set<std::string> before_; // what could be taken for something that was left behind
 };
 
 // From here on, what a program leaves running becomes this process's child, and does not escape.

@@ -91,6 +91,18 @@ TEST_F(replay, a_calm_load_is_lost_by_no_backend)
 	}
 }
 
+// When an event was read, not when somebody next looked: long before the one after it was due.
+TEST_F(replay, latency_has_nothing_of_the_pause_between_two_events)
+{
+	constexpr double rate = 20, pause_ns = 1e9 / rate;
+	generate("trace", 4);
+	const json runs = run({"--through", "mptcpd-stock,mptcpd,netlink,bpf,native", "--policy", "fullmesh", "--rate",
+			       std::to_string(rate), "--tail", "0"});
+	ASSERT_EQ(runs.size(), 5u);
+	for (const json &each : runs)
+		EXPECT_LT(each.at("latency_ns").at("p50").get<double>(), pause_ns / 4) << each.at("backend");
+}
+
 TEST_F(replay, stock_mptcpd_is_deaf_after_an_overrun)
 {
 	generate("trace", many_connections, "burst");

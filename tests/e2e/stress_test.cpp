@@ -230,18 +230,23 @@ TEST_F(stress, leaves_its_runs_and_no_process_when_it_is_killed)
 	EXPECT_GT(kept.at("stress").size(), 0u);
 }
 
-TEST_F(stress, keeps_its_runs_when_it_is_interrupted)
+TEST_F(stress, keeps_its_runs_when_it_is_interrupted_or_its_terminal_is_closed)
 {
-	process running{{program(), "stress", "--through", "none", "--connections", "100", "--rate", "500", "-n",
-			 "1000", "-o", "results"},
-			folder()};
-	ASSERT_TRUE(await(30, [&] { return std::filesystem::exists(path("results/results.json")); }));
-	running.signal(SIGINT);
-	const outcome done = running.wait();
-	EXPECT_EQ(done.status, 130) << done.err;
-	const auto kept = json::parse(read_file(path("results/results.json")));
-	EXPECT_EQ(kept.at("complete"), false);
-	EXPECT_GT(kept.at("stress").size(), 0u);
+	// A terminal that is closed and the shell in it: one SIGHUP of each.
+	for (const std::vector<int> &signals : {std::vector{SIGINT}, {SIGHUP, SIGHUP}}) {
+		process running{{program(), "stress", "--through", "none", "--connections", "100", "--rate", "500",
+				 "-n", "1000", "-o", "results"},
+				folder()};
+		ASSERT_TRUE(await(30, [&] { return std::filesystem::exists(path("results/results.json")); }));
+		for (const int each : signals)
+			running.signal(each);
+		const outcome done = running.wait();
+		EXPECT_EQ(done.status, 130) << done.err;
+		const auto kept = json::parse(read_file(path("results/results.json")));
+		EXPECT_EQ(kept.at("complete"), false);
+		EXPECT_GT(kept.at("stress").size(), 0u);
+		std::filesystem::remove_all(path("results"));
+	}
 }
 
 } // namespace

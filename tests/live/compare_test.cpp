@@ -5,10 +5,15 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "replay/compare.hpp"
+#include "replay/compare_machine.hpp"
+#include "replay/interrupt.hpp"
 #include "tests/support/daemon.hpp"
 
 namespace {
@@ -166,6 +171,26 @@ TEST_F(compared_with_a_machine, leaves_the_replays_out_there_if_it_is_to_be_quic
 	const comparison none = run();
 	EXPECT_FALSE(left_out_for(none, "without --quick it is there")) << none.left_out.dump(2);
 	EXPECT_TRUE(left_out_for(none, "there was no virtual machine"));
+}
+
+// In a process of its own, which stays interrupted.
+TEST_F(compared_with_a_machine, that_is_told_to_end_is_told_once_and_tidies_up)
+{
+	the_machine("trap 'echo told >>\"$out/told\"' TERM\n"
+		    "kill -INT $PPID\n"
+		    "until [ -s \"$out/told\" ]; do sleep 0.05; done\n"
+		    "sleep 0.4; echo tidied >>\"$out/told\"\n");
+	const pid_t comparing = fork();
+	if (comparing == 0) {
+		catch_interrupts();
+		(void)run_in_machine({}, options.folder, 10);
+		_exit(interrupted() ? 0 : 1);
+	}
+	int status = 0;
+	ASSERT_EQ(waitpid(comparing, &status, 0), comparing);
+	EXPECT_EQ(status, 0);
+	std::ifstream file{options.folder + "/told"};
+	EXPECT_EQ(std::string(std::istreambuf_iterator<char>{file}, {}), "told\ntidied\n");
 }
 
 TEST_F(compared_with_a_machine, keeps_every_run_when_it_has_ended)

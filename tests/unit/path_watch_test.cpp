@@ -54,13 +54,35 @@ TEST(path_watch, does_not_ask_for_paths_of_what_fell_back_and_finds_no_more_lack
 	const descriptor socket(eventfd(0, EFD_CLOEXEC));
 	for (unsigned i = 0; i < 7; ++i)
 		watch.answered(i, socket.get(), false);
-	watch.forget(1);
-	for (const unsigned i : {0u, 2u, 3u, 4u, 5u, 6u})
+	watch.forget(2);
+	EXPECT_EQ(watch.failed(), 1u);
+	for (const unsigned i : {0u, 1u, 3u, 4u, 5u, 6u})
 		watch.closing(i, false, 1);
 	EXPECT_EQ(watch.open(), 0u);
 	const auto result = watch.take();
 	EXPECT_EQ(result.expected, 6u);
 	EXPECT_EQ(result.lacking_at_end, 6u);
+}
+
+// As the load makes them: every other one is IPv6.
+TEST(path_watch, stands_for_both_families_when_not_all_are_asked)
+{
+	for (const unsigned one_in : {2u, 3u, 5u, 10u, 16u}) {
+		SCOPED_TRACE(one_in);
+		path_watch watch;
+		watch.expect(0, 1);
+		watch.ask_one_in(one_in);
+		const unsigned connections = 20 * one_in;
+		watch.begin(connections, path_watch::clock::now());
+		const descriptor socket(eventfd(0, EFD_CLOEXEC));
+		for (unsigned i = 0; i < connections; ++i)
+			watch.answered(i, socket.get(), i % 2 == 1);
+		for (unsigned i = 0; i < connections; ++i)
+			watch.closing(i, i % 2 == 1, i % 2);
+		const auto result = watch.take();
+		EXPECT_EQ(result.expected, connections / 2);
+		EXPECT_EQ(result.missing, connections / 2) << "being opened, each of them";
+	}
 }
 
 // Each connection that is answered is to be asked soon, and yet all that are not settled are not to be asked for it each time.
