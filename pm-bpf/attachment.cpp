@@ -299,8 +299,9 @@ expected<attach_result> attach(attach_request request)
 	const auto before = path_manager_of(*request.where);
 	if (!before)
 		return tl::unexpected(before.error());
-	// Its name was free, so where that is set already, it names a path manager that is gone.
-	copy(existing ? std::string{existing->what.before} : *before == name ? "kernel" : *before, meta->before);
+	const std::string found = existing ? std::string{existing->what.before} : *before;
+	// Its own name was free, so where that is to be put back, it names a path manager that is gone.
+	copy(found == name ? "kernel" : found, meta->before);
 	if (existing && existing->what.name != name)
 		copy(std::string{existing->what.name}, meta->replaces);
 	return making(*pins, request, *meta).run(existing);

@@ -29,10 +29,6 @@ struct inet_sock {
 	__be16 inet_sport;
 };
 
-struct inet_connection_sock {
-	void *icsk_ulp_data;
-};
-
 struct mptcp_subflow_context___events {
 	struct sock *conn;
 };
@@ -74,11 +70,6 @@ static __always_inline struct pm_event *reserve(pm_u8 type, const struct mptcp_s
 static __always_inline void set_ipv6(struct pm_addr *to, const struct in6_addr *from)
 {
 	bpf_core_read(to->bytes, sizeof(to->bytes), from);
-}
-
-static __always_inline const struct mptcp_subflow_context *context_of(const struct sock *ssk)
-{
-	return BPF_CORE_READ((const struct inet_connection_sock *)ssk, icsk_ulp_data);
 }
 
 static __always_inline void set_local(struct pm_event *event, const struct sock *ssk)

@@ -62,6 +62,10 @@ struct sock {
 	struct sock_common __sk_common;
 };
 
+struct inet_connection_sock { /* begins with a struct sock */
+	void *icsk_ulp_data;
+};
+
 struct mptcp_addr_info {
 	__u8 id;
 	unsigned short family;
@@ -126,6 +130,11 @@ struct mptcp_pm_ops {
 };
 
 #pragma clang attribute pop
+
+static __always_inline const struct mptcp_subflow_context *context_of(const struct sock *ssk)
+{
+	return BPF_CORE_READ((const struct inet_connection_sock *)ssk, icsk_ulp_data);
+}
 
 /* Iterators of the patched kernel, for bpf_for_each(). */
 struct bpf_iter_mptcp_subflow {

@@ -34,11 +34,9 @@ void BPF_PROG(pm_closed, struct mptcp_sock *msk)
 	r = remembered(msk, 0);
 	if (!r)
 		return;
-	r->connection.locals = 0; /* not described yet */
-	r->retry_at = 0;
 	r->unseen_removals = 0;
-	r->look_again = 0;
 	__builtin_memset(r->remote_removed, 0, sizeof(r->remote_removed));
+	r->over = 1; /* the rest `work` may be amid */
 }
 
 static __always_inline bool is_other(const struct pm_addr *listed, const struct pm_addr *own, bool only_ipv4)
@@ -123,9 +121,12 @@ void BPF_PROG(pm_subflow_established, struct mptcp_sock *msk, struct sock *ssk)
 
 	COUNT(notified[PM_NOTIFIED_subflow_established]);
 	r = remembered(msk, 0);
-	/* A client is back, perhaps from an address that it has just removed: its new subflow is not to be closed for that. */
-	if (r && msk->pm.server_side)
-		__builtin_memset(r->remote_removed, 0, sizeof(r->remote_removed));
+	/* A client is back at an address that it has just removed: its new subflow is not to be closed for that. */
+	if (r && msk->pm.server_side) {
+		pm_u8 id = remote_id_of(ssk);
+
+		__sync_fetch_and_and(&r->remote_removed[id >> 6], ~(1ull << (id & 63)));
+	}
 	if ((interest_in(msk) & PM_CARES_JOINS) || (r && r->look_again))
 		bpf_mptcp_pm_request_work(msk, 0);
 }
@@ -262,13 +263,18 @@ static __always_inline void look_at(struct mptcp_sock *msk, struct pm_remembered
 		return;
 	COUNT(works);
 	look->again_ms = 0;
+	if (r->over) {
+		r->over = 0;
+		r->retry_at = 0;
+		r->connection.locals = 0; /* not described yet */
+	}
 	read_back(msk, r, look);
-	r->look_again = look->opening;
 	retry_if_due(r, look, now);
 	begin_event(look, PM_RESYNC_END)->flags = PM_LISTED_ALL;
 	look->event.token = r->connection.token;
 	handle(&r->locals, &r->connection, &look->event, settings, &look->result);
 	count_full(&look->result);
+	r->look_again = look->opening || look->result.kept;
 	look->commands = look->result.commands;
 	look->exhausted = look->result.exhausted;
 	if (look->exhausted)

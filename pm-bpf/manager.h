@@ -22,9 +22,10 @@ struct pm_remembered {
 	pm_u32 removals; /* how many so far */
 	pm_u32 unseen_removals; /* places of removed[] that no look has seen yet; bits are set when the place is written */
 	pm_u64 remote_removed[4]; /* a bit for each address id that the peer has removed since the last look */
-	pm_u8 look_again; /* a subflow that was not asked for now is being opened: its fate is waited for */
+	pm_u8 look_again; /* a subflow is waited for: one that was not asked for now, or one in the place of the only one */
 	pm_u8 listed; /* `locals` were listed */
-	pm_u8 reserved[6];
+	pm_u8 over; /* the connection was closed: the socket may have another one by now */
+	pm_u8 reserved[5];
 };
 
 struct {
@@ -49,7 +50,8 @@ struct pm_look {
 	pm_u8 refused; /* ... or refused something else */
 	pm_u8 exhausted; /* address pairs left alone after failures */
 	pm_u8 beyond; /* commands not given: the connection has as many subflows as it may */
-	pm_u8 reserved[5];
+	pm_u8 renamed; /* places of remote addresses on which a subflow stands under another address id */
+	pm_u8 reserved[4];
 	pm_u64 removed[4]; /* a bit for each address id that the peer has removed */
 	struct pm_addr address;
 	struct mptcp_addr_info local, remote; /* as the kernel takes them */
@@ -154,6 +156,8 @@ static __always_inline struct pm_remembered *remembered(struct mptcp_sock *msk, 
 {
 	return bpf_sk_storage_get(&pm_remember, (struct sock *)msk, 0, flags);
 }
+
+static __always_inline pm_u8 remote_id_of(const struct sock *ssk) { return BPF_CORE_READ(context_of(ssk), remote_id); }
 
 static __always_inline struct pm_known *known_locals(void)
 {

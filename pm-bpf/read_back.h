@@ -269,6 +269,8 @@ static __always_inline void read_subflows(struct mptcp_sock *msk, struct pm_reme
 			continue;
 		describe_subflow(begin_event(look, opening ? PM_SUB_OPENING : PM_SUB_ESTABLISHED), subflow, ssk);
 		pm_fold_event(r, look);
+		if (look->event.remote_id != r->connection.remote_id[look->result.remote & (PM_MAX_REMOTES - 1)])
+			look->renamed |= 1 << (look->result.remote & (PM_MAX_REMOTES - 1));
 	}
 }
 
@@ -307,7 +309,7 @@ static __noinline int read_removed(struct pm_remembered *r, struct pm_look *look
 	for (i = 0; i < PM_MAX_REMOTES; i++) {
 		pm_u8 id = r->connection.remote_id[i];
 
-		if (look->removed[id >> 6] >> (id & 63) & 1)
+		if ((look->removed[id >> 6] >> (id & 63) & 1) && !(look->renamed & (1 << i)))
 			pm_fold_removed(r, look, id);
 	}
 	return 0;
@@ -324,7 +326,7 @@ static __always_inline void read_back(struct mptcp_sock *msk, struct pm_remember
 	pm_fold_event(r, look);
 	describe_connection(msk, look);
 	pm_fold_event(r, look);
-	look->opening = 0;
+	look->opening = look->renamed = 0;
 	read_subflows(msk, r, look, false);
 	if (look->opening)
 		read_subflows(msk, r, look, true);

@@ -90,7 +90,7 @@ PM_STAGE(count_subflows)
 	}
 }
 
-// Closes what stands on an address that is gone. Only where something else is established: the address may come back, or
+// Closes what stands on an address that is gone. Not where nothing else is established: the address may come back, or
 // another one come, which closing the last subflow would not live to see.
 PM_STAGE(close_orphans)
 {
@@ -138,8 +138,12 @@ PM_STAGE(close_surplus)
 		u8 &have = result.have.subflows[s.local & (PM_MAX_LOCALS - 1)][s.remote & (PM_MAX_REMOTES - 1)];
 		if (have <= result.plan.subflows[s.local & (PM_MAX_LOCALS - 1)][s.remote & (PM_MAX_REMOTES - 1)])
 			continue;
-		if (result.standing < 2 || is_orphan(c, s))
+		if (is_orphan(c, s))
 			continue;
+		if (result.standing < 2) {
+			result.kept = 1;
+			continue;
+		}
 		--result.standing;
 		--have;
 		emit(ns, c, event, i, PM_CLOSE_SUBFLOW, result);
@@ -207,7 +211,8 @@ PM_STAGE(set_priorities)
 	}
 }
 
-// Tells the peer of the local addresses that the plan wants it to know, and takes back the others.
+// Tells the peer of the local addresses that the plan wants it to know, and takes back the others: not yet what the only
+// subflow may stand on, which the peer would close.
 PM_STAGE(announce)
 {
 	for (unsigned l = 0; l < PM_MAX_LOCALS; ++l) {
@@ -219,7 +224,7 @@ PM_STAGE(announce)
 			give_local_id(ns, c, event, result);
 			emit_address(c, l, PM_ANNOUNCE, result.plan.announce_port, result);
 			c.announced |= place;
-		} else if (c.announced & ~result.plan.announce & place) {
+		} else if (!result.kept && (c.announced & ~result.plan.announce & place)) {
 			if (c.local_id[l]) // 0 would be the initial address
 				emit_address(c, l, PM_WITHDRAW, 0, result);
 			c.announced &= ~place;
@@ -236,11 +241,12 @@ PM_INLINE void decide(const pm_namespace &ns, pm_connection &c, const pm_event &
 	// From the server's side the peer's subflows are the peer's affair.
 	result.ours = client_side(c) || P::opens_from_server;
 	P::plan(view(ns, c), settings, result.plan);
+	count_subflows(ns, c, event, result);
+	result.kept = result.orphans && !result.standing;
 	// First: with the last subflow of an address the kernel forgets that it was announced, and can withdraw it no more.
 	if (result.plan.announce != c.announced)
 		announce(ns, c, event, result);
-	count_subflows(ns, c, event, result);
-	if (result.orphans && result.standing)
+	if (result.orphans && !result.kept)
 		close_orphans(ns, c, event, result);
 	compare(ns, c, event, result);
 	if (result.surplus)

@@ -178,12 +178,16 @@ adoption adopt(const snapshot &listed, const manager &known, peers &announced, b
 			const auto exactly = kept(token);
 			const auto &heard = exactly ? *exactly : announced.of(one.connection.remote);
 			end.flags = exactly ? PM_LISTED_ALL : 0;
+			bool contradicted = false;
 			for (const peers::announcement &each : heard) {
 				const unsigned ever = connection->remote_known, gone = connection->remote_gone;
 				const bool usable = has(*connection, ever & ~gone, each);
-				if (!exactly &&
-				    (usable || has(*connection, gone, each) || contradicts(*connection, each)))
+				if (!exactly && (usable || has(*connection, gone, each)))
 					continue;
+				if (!exactly && contradicts(*connection, each)) {
+					contradicted = true;
+					continue;
+				}
 				pm_event event = about(PM_ANNOUNCED, token);
 				event.remote = each.address;
 				event.remote_port = each.port;
@@ -192,7 +196,7 @@ adoption adopt(const snapshot &listed, const manager &known, peers &announced, b
 				handle(event);
 				result.recovered += !usable;
 			}
-			result.unrecovered += announcements_missed && !exactly && heard.empty();
+			result.unrecovered += announcements_missed && !exactly && (heard.empty() || contradicted);
 		}
 		handle(end);
 	});

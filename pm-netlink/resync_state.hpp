@@ -31,6 +31,13 @@ public:
 		postponed_ += wanted_ || at_ != step::idle;
 		wanted_ = true;
 	}
+	// By somebody who may know better than to wait as long as after a failure.
+	void ask_without_more_patience() noexcept
+	{
+		failures_ = 0;
+		not_before_ = std::min(not_before_, not_before_usually_);
+		ask();
+	}
 	[[nodiscard]] std::optional<std::uint64_t> due() const noexcept
 	{
 		return wanted_ && at_ == step::idle ? std::optional{not_before_} : std::nullopt;
@@ -82,13 +89,15 @@ private:
 		const std::uint64_t reading = at_ == step::reading ? now - reading_since_ : 0;
 		at_ = step::idle;
 		not_before_ = now + std::max(shortest, 4 * reading);
+		not_before_usually_ = now + std::max(shortest_pause, 4 * reading);
 		return std::exchange(events_, {});
 	}
 
 	step at_ = step::idle;
 	bool wanted_ = false;
 	unsigned failures_ = 0; // one after the other
-	std::uint64_t begun_ = 0, reading_since_ = 0, not_before_ = 0, took_ = 0, postponed_ = 0;
+	std::uint64_t begun_ = 0, reading_since_ = 0, not_before_ = 0, not_before_usually_ = 0;
+	std::uint64_t took_ = 0, postponed_ = 0;
 	std::vector<pm_event> events_;
 };
 

@@ -103,7 +103,7 @@ public:
 
 	void ask_for_resync() override
 	{
-		resync_.ask();
+		resync_.ask_without_more_patience();
 		waiting_.wake_up();
 	}
 

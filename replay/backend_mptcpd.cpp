@@ -145,11 +145,15 @@ public:
 		return {};
 	}
 
-	// When an event was read only a look at the socket tells.
+	// When an event was read only a look at the socket tells. Who reads nothing for a fifth of a second is not waited for.
 	bool look_around() override
 	{
+		const std::size_t before = queue_.size();
 		note_what_was_read(memory_of(socket_.get()).queued_bytes);
-		return !queue_.empty();
+		if (queue_.size() != before || queue_.size() != looked_at_)
+			moved_ = now_ns();
+		looked_at_ = queue_.size();
+		return !queue_.empty() && now_ns() - moved_ < patience_ns;
 	}
 
 	// Its socket runs empty, or it reads nothing for a fifth of a second. After an overrun our plugin takes over first,
@@ -162,8 +166,8 @@ public:
 				if (auto noted = note_takeover({}); !noted)
 					return noted;
 		std::uint64_t moved = now_ns();
-		for (std::size_t last = SIZE_MAX; now_ns() - moved < 200'000'000;) {
-			look_around();
+		for (std::size_t last = SIZE_MAX; now_ns() - moved < patience_ns;) {
+			(void)look_around();
 			if (queue_.empty())
 				return {};
 			if (queue_.size() != last)
@@ -191,7 +195,7 @@ public:
 		}
 		daemon_->pause();
 		usleep(1000); // a stopped process may still be inside its last system call
-		look_around();
+		(void)look_around();
 		auto unread = count_unread();
 		if (!unread)
 			return tl::unexpected(unread.error());
@@ -213,6 +217,8 @@ public:
 	}
 
 private:
+	static constexpr std::uint64_t patience_ns = 200'000'000;
+
 	struct waiting {
 		std::uint64_t due_ns;
 		std::uint32_t charge;
@@ -372,6 +378,8 @@ private:
 	std::uint32_t drops_ = 0;
 	std::uint64_t emitted_ = 0, dropped_ = 0, tail_emitted_ = 0, tail_dropped_ = 0;
 	std::uint64_t cpu_before_ = 0, refused_before_ = 0;
+	std::size_t looked_at_ = 0; // events in the queue, at the latest look
+	std::uint64_t moved_ = 0; // when that number was last another one
 	backend_report report_;
 };
 

@@ -68,7 +68,9 @@ public:
 				return {};
 			return {about(PM_SUB_CLOSED, port, where)};
 		}
-		if (command.type == PM_ANNOUNCE || command.type == PM_WITHDRAW || command.type == PM_SET_BACKUP)
+		if (command.type == PM_WITHDRAW)
+			return peer_closes(where.first);
+		if (command.type == PM_ANNOUNCE || command.type == PM_SET_BACKUP)
 			return {}; // done, and nothing said of it
 		if (!locals_.count(where.first))
 			return {answer(PM_COMMAND_FAILED, command, 0)};
@@ -152,6 +154,17 @@ private:
 		const pm_event e = about(PM_SUB_CLOSED, victim->first, victim->second);
 		subflows_.erase(victim);
 		return {e};
+	}
+
+	// All that stands on a local address, which it heard is gone.
+	std::vector<pm_event> peer_closes(std::uint8_t local)
+	{
+		std::vector<pm_event> events;
+		for (const auto &[port, where] : subflows_)
+			if (where.first == local)
+				events.push_back(about(PM_SUB_CLOSED, port, where));
+		std::erase_if(subflows_, [&](const auto &each) { return each.second.first == local; });
+		return events;
 	}
 
 	std::vector<pm_event> peer_opens(std::uint8_t which)

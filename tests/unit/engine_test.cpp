@@ -562,6 +562,25 @@ TEST(engine, keeps_the_only_subflow_although_another_one_is_planned_until_that_i
 	EXPECT_EQ(closed(client(announced(token, 0, remote4(1)))), 0u);
 }
 
+TEST(engine, does_not_take_back_the_address_of_the_only_subflow_until_there_is_another_one)
+{
+	host server{"announce"};
+	ASSERT_EQ(server.connect(2, PM_SERVER_SIDE).size(), 1u) << "the second address is announced";
+	const auto join = [&](u8 local, std::uint16_t port) {
+		return server(on_path(PM_SUB_ESTABLISHED, token, local4(local), remote4(1), server_port, port));
+	};
+	EXPECT_TRUE(join(2, 50001).empty());
+	EXPECT_EQ(closed(server(local_removed(local4(1)))), 1u);
+	EXPECT_TRUE(server(local_removed(local4(2))).empty());
+	server(local_added(local4(3), 3));
+	const auto then = join(3, 50002);
+	ASSERT_EQ(then.size(), 2u);
+	EXPECT_EQ(then[0].type, PM_WITHDRAW);
+	EXPECT_TRUE(same(then[0].local, local4(2)));
+	EXPECT_EQ(then[1].type, PM_CLOSE_SUBFLOW);
+	EXPECT_TRUE(same(then[1].local, local4(2)));
+}
+
 TEST(engine, keeps_what_the_peer_alone_can_be_reached_by_although_it_took_that_address_back)
 {
 	host server{"announce"};

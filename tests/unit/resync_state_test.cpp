@@ -54,6 +54,8 @@ TEST(resync_state, tries_again_later_each_time_that_it_fails)
 		longest = std::max(longest, pause);
 	}
 	EXPECT_EQ(longest, resync_state::shortest_pause << resync_state::longest_pause_log2);
+	one.ask_without_more_patience();
+	EXPECT_EQ(one.due(), second + resync_state::shortest_pause);
 	pause_after(one, second, 0, 0, false);
 	EXPECT_EQ(pause_after(one, second, 0, 0, true), resync_state::shortest_pause) << "after one that did not";
 }

@@ -10,6 +10,7 @@
 
 #include "pm-bpf/attachment.hpp"
 #include "pm-netlink/tenure.hpp"
+#include "replay/links.hpp"
 #include "tests/support/attachment.hpp"
 #include "tests/support/scene.hpp"
 
@@ -226,6 +227,34 @@ TEST(attached, connections_keep_the_policy_that_they_began_with)
 	EXPECT_NE(answer.out.find("2 connections keep it until closed"), std::string::npos) << answer.out;
 	s.connections.open(1);
 	EXPECT_EQ(with({{from_to(0, 0), 1}}), 1) << "the kernel's own path manager opens nothing here";
+}
+
+// What it waits for is a subflow that it has asked for itself, which it is not told of otherwise.
+TEST(attached, connections_leave_their_only_address_for_another_one_when_there_is_one)
+{
+	scene s(1);
+	const attachment client(s.world.client, {"fullmesh"});
+	s.connections.open(5);
+	const auto have =
+		[&](const std::string &local) { // the server cannot be told of the end of what had the old one
+			const paths wanted{{{local, from_to(0, 0).second}, 1}};
+			EXPECT_TRUE(await(scene::patience, [&] {
+				return difference(s.client.by_connection(), 5, wanted).empty();
+			})) << difference(s.client.by_connection(), 5, wanted);
+		};
+	const auto change = [&](const pm_addr &address, bool there) {
+		must(in_namespace(s.world.client, [&] {
+			auto here = must(replay::links::open());
+			const std::string link = replay::lab::link_name(0);
+			return there ? here.add_address(link, address) : here.remove_address(link, address);
+		}));
+	};
+	const std::uint64_t looks = client.figure("/looks/done");
+	change(replay::lab::client_address(0, false), false);
+	EXPECT_TRUE(await(scene::patience, [&] { return client.figure("/looks/done") >= looks + 5; }));
+	have(from_to(0, 0).first);
+	change(ipv4(10, 0, 1, 77), true);
+	have("10.0.1.77");
 }
 
 } // namespace
