@@ -85,7 +85,8 @@ public:
 				return tl::unexpected(sent.error());
 			more = (room > 0 && *read == room) || (*sent > 0 && commands_.queued() > 0);
 		}
-		if (resync_.at() != resync_state::step::reading && is_readable(reader_.fd()))
+		// Only one that failed has left something unread.
+		if (resyncs_.failed > 0 && resync_.at() != step::reading && is_readable(reader_.fd()))
 			reader_.drop_rest();
 		if (has_lost_more() || has_room_again())
 			resync_.ask();

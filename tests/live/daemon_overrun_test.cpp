@@ -145,8 +145,8 @@ TEST_F(daemon_overrun, costs_no_connection_the_paths_to_what_its_peer_announced)
 {
 	(void)s.manage({"announce"}, &s.world.server);
 	daemon_process &daemon = s.manage({"fullmesh", "--set", "buffer=65536"});
-	for (unsigned part = 0; part < 8;
-	     ++part) { // no more at a time than its buffer has room for, however busy this machine is
+	// No more at a time than its buffer has room for, however busy this machine is.
+	for (unsigned part = 0; part < 8; ++part) {
 		s.connections.open(25);
 		s.expect_paths(all_pairs(2));
 	}
