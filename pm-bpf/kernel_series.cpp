@@ -11,6 +11,8 @@
 #include <linux/capability.h>
 #include <sys/capability.h>
 
+#include "pm-bpf/quiet.hpp"
+
 namespace pm::bpf {
 
 namespace {
@@ -29,6 +31,7 @@ bool has_member(const btf *types, const char *type, const char *member)
 
 expected<void> check_kernel()
 {
+	const quiet_libbpf quiet;
 	const std::unique_ptr<btf, decltype(&btf__free)> types(btf__load_vmlinux_btf(), btf__free);
 	if (!types)
 		return fail("this kernel does not describe its types (there is no /sys/kernel/btf/vmlinux), without "

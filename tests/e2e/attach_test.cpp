@@ -2,6 +2,8 @@
 //
 // pathlab attach and detach on a kernel that does not take policies: one sentence, and nothing is changed. On one that does,
 // tests/vm/ is what tests them.
+#include <algorithm>
+
 #include "pm-bpf/kernel_series.hpp"
 #include "tests/e2e/program.hpp"
 
@@ -41,7 +43,12 @@ TEST_F(attach_here, says_that_the_kernel_has_to_describe_its_types)
 				   .mounts = "mount --bind /dev/null /sys/kernel/btf/vmlinux"};
 	const outcome done = pathlab({"attach", "fullmesh"}, without_types);
 	EXPECT_EQ(done.status, 1);
-	EXPECT_NE(done.err.find("there is no /sys/kernel/btf/vmlinux"), std::string::npos) << done.err;
+	EXPECT_EQ(done.out, "");
+	EXPECT_EQ(done.err.rfind(
+			  "pathlab: this kernel does not describe its types (there is no /sys/kernel/btf/vmlinux)", 0),
+		  0u)
+		<< done.err;
+	EXPECT_EQ(std::count(done.err.begin(), done.err.end(), '\n'), 1) << done.err;
 }
 
 TEST_F(attach_here, what_is_wrong_in_the_command_line_comes_first)

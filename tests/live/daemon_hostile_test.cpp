@@ -20,6 +20,11 @@ INSTANTIATE_TEST_SUITE_P(live, daemon_hostile_announcer, testing::Bool(), [](con
 	return std::string(given.param ? "that_never_answer" : "that_cannot_be_reached");
 });
 
+TEST(daemon_hostile, server_that_withdraws_two_addresses_at_once_has_both_left)
+{
+	expect_addresses_withdrawn_at_once_to_be_left(means::daemon);
+}
+
 TEST(daemon_hostile, server_that_announces_and_withdraws_all_the_time_is_held_and_served_in_the_end)
 {
 	expect_a_peer_that_announces_all_the_time_to_be_held(means::daemon);
@@ -41,6 +46,11 @@ TEST(daemon_refused, every_join_for_a_while_joins_when_it_may)
 {
 	for (const bool older : {false, true})
 		expect_joins_refused_for_a_while_to_come_about(means::daemon, older);
+}
+
+TEST(daemon_refused, every_join_does_not_delay_those_of_the_next_connection_of_the_socket)
+{
+	expect_refused_joins_not_to_delay_the_next_connection_of_the_socket(means::daemon);
 }
 
 } // namespace

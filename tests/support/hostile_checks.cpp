@@ -54,15 +54,20 @@ public:
 		command.token = token;
 		command.local = address;
 		command.local_id = id;
-		return tell(command, heard_);
+		commands_.queue(command);
+		return tell(heard_);
 	}
-	bool withdraw(std::uint32_t token, std::uint8_t id)
+	bool withdraw(std::uint32_t token, std::uint8_t id) { return withdraw_at_once(token, {id}); }
+	bool withdraw_at_once(std::uint32_t token, const std::vector<std::uint8_t> &ids)
 	{
-		pm_command command{};
-		command.type = PM_WITHDRAW;
-		command.token = token;
-		command.local_id = id;
-		return tell(command, unheard_);
+		for (const std::uint8_t id : ids) {
+			pm_command command{};
+			command.type = PM_WITHDRAW;
+			command.token = token;
+			command.local_id = id;
+			commands_.queue(command);
+		}
+		return tell(unheard_);
 	}
 	// Closes whatever has joined. Yields how many those were.
 	unsigned close_what_joined()
@@ -101,13 +106,14 @@ private:
 					       return so_far + each.read().value_or(0);
 				       });
 	}
-	bool tell(const pm_command &command, const counters &heard)
+	// What is queued.
+	bool tell(const counters &heard)
 	{
-		const std::uint64_t before = sum(heard);
-		commands_.queue(command);
-		int error = 0;
-		must(commands_.exchange([&](const netlink::command_answer &answer) { error = answer.error; }));
-		return error == 0 && await(5, [&] { return sum(heard) > before; });
+		const std::uint64_t before = sum(heard), commands = commands_.queued();
+		bool taken = true;
+		must(commands_.exchange(
+			[&](const netlink::command_answer &answer) { taken = taken && answer.error == 0; }));
+		return taken && await(5, [&] { return sum(heard) >= before + commands; });
 	}
 
 	commander commands_;
@@ -201,6 +207,25 @@ void expect_1000_addresses_to_cost_little(means by, bool that_never_answer)
 	s.expect_paths(both);
 }
 
+// The kernel remembers one removal for a connection. Of another one that comes before it has seen to that, it only tells.
+void expect_addresses_withdrawn_at_once_to_be_left(means by)
+{
+	scene s(3);
+	const netlink::mib forgotten = counter_in(s.world.client, "RmAddrDrop");
+	hostile_server server(s);
+	const auto in_charge = take_charge(s, by, {"fullmesh"});
+	s.connections.open(1);
+	const std::uint32_t token = first_token(s.server);
+	for (unsigned round = 0; round < 20 && forgotten.read().value_or(0) == 0; ++round) {
+		for (std::uint8_t id : {1, 2})
+			ASSERT_TRUE(server.announce(token, lab::server_address(id, false), id));
+		s.expect_paths(all_pairs(3));
+		ASSERT_TRUE(server.withdraw_at_once(token, {1, 2}));
+		s.expect_paths({{from_to(0, 0), 1}, {from_to(1, 0), 1}, {from_to(2, 0), 1}});
+	}
+	EXPECT_GT(forgotten.read().value_or(0), 0u);
+}
+
 // Where commands fail at once, so that there are very many of them.
 void expect_a_peer_that_announces_all_the_time_to_be_held(means by)
 {
@@ -284,6 +309,23 @@ void expect_joins_refused_for_a_while_to_come_about(means by, bool older)
 	let_the_kernel_take_subflows(s.world.server, 8);
 	std::cout << "joined " << s.expect_paths(both) << " s after the server takes joins\n";
 	expect_paths_to_stay(s, *in_charge, both);
+}
+
+void expect_refused_joins_not_to_delay_the_next_connection_of_the_socket(means by)
+{
+	scene s;
+	// Not even by its ports is it another connection.
+	run_in(s.world.client, "sysctl -qw net.ipv4.ip_local_port_range='50000 50000'");
+	serve_by_the_kernels_own(s);
+	let_the_kernel_take_subflows(s.world.server, 0);
+	const auto in_charge = take_charge(s, by, {"fullmesh"});
+	s.connections.open(1);
+	// After the third time it would be tried again 8 seconds later.
+	ASSERT_TRUE(await(scene::patience, [&] { return in_charge->times(happening::pair_exhausted) >= 4; }));
+	let_the_kernel_take_subflows(s.world.server, 8);
+	s.connections.reconnect();
+	s.expect_paths(both);
+	EXPECT_EQ(in_charge->times(happening::retry), 3u);
 }
 
 // What every Linux server does that nobody has configured: 2 subflows beside the initial one.

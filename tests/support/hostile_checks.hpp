@@ -10,10 +10,13 @@ namespace pm::test {
 
 // To addresses that cannot be reached, or, what lasts longer, never answer.
 void expect_1000_addresses_to_cost_little(means by, bool that_never_answer);
+void expect_addresses_withdrawn_at_once_to_be_left(means by);
 void expect_a_peer_that_announces_all_the_time_to_be_held(means by);
 void expect_refused_joins_to_be_asked_for_seldom(means by);
 // Of connections that are older than who is in charge, which only the daemon adopts, or of newer ones.
 void expect_joins_refused_for_a_while_to_come_about(means by, bool older);
+// A policy in the kernel remembers with the socket.
+void expect_refused_joins_not_to_delay_the_next_connection_of_the_socket(means by);
 void expect_what_every_server_takes_to_be_kept(means by);
 void expect_dropped_joins_not_to_be_replaced_without_end(means by);
 

@@ -107,6 +107,12 @@ std::vector<path_case> path_cases()
 	add("fullmesh_on_some_interfaces", 4, socket_kind::ipv4,
 	    {"fullmesh", "--set", "interface=p0", "--set", "interface=p2"}, {},
 	    {{from_to(0, 0), 1}, {from_to(2, 0), 1}});
+	add("fullmesh_on_some_prefixes", 4, socket_kind::ipv4,
+	    {"fullmesh", "--set", "prefix=10.0.1.0/24", "--set", "prefix=10.0.3.1/32"}, {},
+	    {{from_to(0, 0), 1}, {from_to(2, 0), 1}});
+	add("fullmesh_on_some_prefixes", 4, socket_kind::ipv6,
+	    {"fullmesh", "--set", "prefix=fd00:1::/64", "--set", "prefix=fd00:3::/70"}, {},
+	    {{from_to(0, 0, true), 1}, {from_to(2, 0, true), 1}});
 	return all;
 }
 

@@ -154,20 +154,34 @@ crowd::crowd(const lab &between, std::uint16_t port)
 void crowd::open(std::size_t number, socket_kind kind)
 {
 	must(in_namespace(between_.client, [&]() -> expected<void> {
-		for (std::size_t i = 0; i < number; ++i)
-			open_one(kind);
+		for (std::size_t i = 0; i < number; ++i) {
+			const int family = kind == socket_kind::ipv4 ? AF_INET : AF_INET6;
+			descriptor here{socket(family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP)};
+			if (!here)
+				throw std::runtime_error(fmt::format("cannot open a socket: {}", std::strerror(errno)));
+			be_patient(here);
+			descriptor there = connect_to_server(here, kind);
+			ends_.emplace_back(std::move(here), std::move(there));
+		}
 		return {};
 	}));
 }
 
-void crowd::open_one(socket_kind kind)
+void crowd::reconnect()
+{
+	for (auto &[here, there] : ends_) {
+		sockaddr nobody{};
+		nobody.sa_family = AF_UNSPEC;
+		if (connect(here.get(), &nobody, sizeof nobody) != 0)
+			throw std::runtime_error(fmt::format("cannot disconnect: {}", std::strerror(errno)));
+		there = connect_to_server(here, socket_kind::ipv4);
+	}
+}
+
+descriptor crowd::connect_to_server(const descriptor &here, socket_kind kind)
 {
 	const pm_addr server = lab::server_address(0, kind == socket_kind::ipv6);
 	const auto to = kind == socket_kind::mapped ? mapped(server, port_) : replay::to_sockaddr(server, port_);
-	descriptor here{socket(to.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP)};
-	if (!here)
-		throw std::runtime_error(fmt::format("cannot open a socket: {}", std::strerror(errno)));
-	be_patient(here);
 	if (connect(here.get(), to.get(), to.length) != 0)
 		throw std::runtime_error(fmt::format("cannot connect: {}", std::strerror(errno)));
 	descriptor there{accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)};
@@ -176,7 +190,7 @@ void crowd::open_one(socket_kind kind)
 	be_patient(there);
 	if (!carries(here, there) || !carries(there, here))
 		throw std::runtime_error("a connection carries no byte");
-	ends_.emplace_back(std::move(here), std::move(there));
+	return there;
 }
 
 void crowd::close(std::size_t number)

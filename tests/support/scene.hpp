@@ -40,10 +40,13 @@ public:
 	// Each has carried a byte each way when this returns. Throws if one cannot be made. May run on any thread.
 	void open(std::size_t number, socket_kind kind = socket_kind::ipv4);
 	void close(std::size_t number); // the oldest ones
+	// All of IPv4, anew, by the same sockets of the client.
+	void reconnect();
 	[[nodiscard]] std::size_t size() const noexcept { return ends_.size(); }
 
 private:
-	void open_one(socket_kind kind);
+	// Yields the server's end.
+	[[nodiscard]] descriptor connect_to_server(const descriptor &here, socket_kind kind);
 
 	const replay::lab &between_;
 	std::uint16_t port_;

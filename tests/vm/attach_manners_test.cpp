@@ -208,25 +208,51 @@ TEST_F(attach, a_namespace_that_is_gone_is_shown_and_can_be_detached)
 	EXPECT_NE(answer.out.find("namespace is gone"), std::string::npos) << answer.out;
 }
 
+// One of the client's, on its first path.
+void change_address(const scene &s, const pm_addr &address, bool there)
+{
+	must(in_namespace(s.world.client, [&] {
+		auto here = must(replay::links::open());
+		const std::string link = replay::lab::link_name(0);
+		return there ? here.add_address(link, address) : here.remove_address(link, address);
+	}));
+}
+
+// As many connections as that have these paths at the client's end, in the end.
+void expect_number_with(scene &s, long number, const paths &wanted)
+{
+	long have = 0;
+	EXPECT_TRUE(await(scene::patience,
+			  [&] {
+				  const auto all = s.client.by_connection();
+				  have = std::count_if(all.begin(), all.end(),
+						       [&](const auto &each) { return each.second == wanted; });
+				  return have == number;
+			  }))
+		<< have << ", not " << number;
+}
+
+// Under its own name another policy takes the place of it in the kernel's table, under another name in the namespace.
 TEST(attached, connections_keep_the_policy_that_they_began_with)
 {
-	scene s(2);
-	ASSERT_EQ(pathlab(s.world.client, {"attach", "fullmesh"}).status, 0);
-	s.connections.open(3);
-	s.expect_paths({{from_to(0, 0), 1}, {from_to(1, 0), 1}});
-	ASSERT_EQ(pathlab(s.world.client, {"attach", "ndiffports", "--set", "subflows=4", "--replace"}).status, 0);
-	s.connections.open(2);
-	const auto with = [&](const paths &wanted) {
-		const auto all = s.client.by_connection();
-		return std::count_if(all.begin(), all.end(), [&](const auto &each) { return each.second == wanted; });
-	};
-	EXPECT_TRUE(await(10, [&] {
-		return with({{from_to(0, 0), 1}, {from_to(1, 0), 1}}) == 3 && with({{from_to(0, 0), 4}}) == 2;
-	}));
-	const said answer = pathlab(s.world.client, {"detach", "ndiffports"});
-	EXPECT_NE(answer.out.find("2 connections keep it until closed"), std::string::npos) << answer.out;
-	s.connections.open(1);
-	EXPECT_EQ(with({{from_to(0, 0), 1}}), 1) << "the kernel's own path manager opens nothing here";
+	for (const std::string name : {"fullmesh", "another"}) {
+		scene s(2);
+		ASSERT_EQ(pathlab(s.world.client, {"attach", "fullmesh"}).status, 0);
+		s.connections.open(3);
+		s.expect_paths({{from_to(0, 0), 1}, {from_to(1, 0), 1}});
+		const words replacing{"attach", "ndiffports", "--set", "subflows=4", "--name", name, "--replace"};
+		ASSERT_EQ(pathlab(s.world.client, replacing).status, 0);
+		s.connections.open(2);
+		expect_number_with(s, 2, {{from_to(0, 0), 4}});
+		const said answer = pathlab(s.world.client, {"detach", name});
+		EXPECT_NE(answer.out.find("2 connections keep it until closed"), std::string::npos) << answer.out;
+		s.connections.open(1);
+		change_address(s, ipv4(10, 0, 1, 77), true);
+		const path from_the_new_one{"10.0.1.77", from_to(0, 0).second};
+		expect_number_with(s, 3, {{from_to(0, 0), 1}, {from_to(1, 0), 1}, {from_the_new_one, 1}});
+		expect_number_with(s, 2, {{from_to(0, 0), 4}});
+		expect_number_with(s, 1, {{from_to(0, 0), 1}}); // the kernel's own path manager opens nothing here
+	}
 }
 
 // What it waits for is a subflow that it has asked for itself, which it is not told of otherwise.
@@ -242,18 +268,11 @@ TEST(attached, connections_leave_their_only_address_for_another_one_when_there_i
 				return difference(s.client.by_connection(), 5, wanted).empty();
 			})) << difference(s.client.by_connection(), 5, wanted);
 		};
-	const auto change = [&](const pm_addr &address, bool there) {
-		must(in_namespace(s.world.client, [&] {
-			auto here = must(replay::links::open());
-			const std::string link = replay::lab::link_name(0);
-			return there ? here.add_address(link, address) : here.remove_address(link, address);
-		}));
-	};
 	const std::uint64_t looks = client.figure("/looks/done");
-	change(replay::lab::client_address(0, false), false);
+	change_address(s, replay::lab::client_address(0, false), false);
 	EXPECT_TRUE(await(scene::patience, [&] { return client.figure("/looks/done") >= looks + 5; }));
 	have(from_to(0, 0).first);
-	change(ipv4(10, 0, 1, 77), true);
+	change_address(s, ipv4(10, 0, 1, 77), true);
 	have("10.0.1.77");
 }
 

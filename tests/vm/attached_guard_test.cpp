@@ -78,12 +78,15 @@ TEST(attached_guard, lets_no_more_join_than_its_number)
 
 TEST(attached_guard, beside_a_policy_takes_no_announcement_from_outside_its_prefixes)
 {
-	scene s(2);
+	scene s(3);
 	const attachment server(s.world.server, {"announce"});
-	const attachment client(s.world.client, {"fullmesh", "--allow", first_path});
+	const attachment client(s.world.client, {"fullmesh", "--allow", first_path, "--allow", "10.0.3.0/24"});
 	s.connections.open(open_connections);
 	EXPECT_TRUE(await(scene::patience, [&] { return client.figure("/refused/announcement") >= open_connections; }));
-	s.expect_paths(to_initial(2));
+	paths expected = to_initial(3);
+	for (unsigned here = 0; here < 3; ++here)
+		expected[from_to(here, 2)] = 1;
+	s.expect_paths(expected);
 }
 
 TEST(attached_guard, beside_a_policy_bounds_what_that_opens)

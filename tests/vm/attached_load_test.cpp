@@ -112,15 +112,26 @@ TEST(attached_load, of_very_many_short_connections_loses_no_event_and_leaves_not
 	expect_no_more_than(before);
 }
 
-// Those that are open for longer than the slow machine takes to open a path have it, however fast they come.
+// Those that are open for longer than the slow machine takes to open a path have it, however fast they come, and both ends
+// are called for each event of each. (The guard opens nothing, and counts.)
 TEST(attached_load, of_many_connections_of_some_seconds_leaves_none_without_its_paths)
 {
+	constexpr std::uint64_t connections = 1000;
 	scene s;
-	const attachment client(s.world.client, {"fullmesh"});
-	const auto report = must(
-		run_load(s.world,
-			 {.connections = 1000, .rate = replay::full_rate, .hold_ms = 3000, .patience_ms = 60'000}));
+	const attachment client(s.world.client, {"fullmesh"}),
+		server(s.world.server, {"guard", "--most-subflows", "64"});
+	const auto report = must(run_load(s.world, {.connections = connections,
+						    .rate = replay::full_rate,
+						    .hold_ms = 3000,
+						    .patience_ms = 60'000}));
 	EXPECT_EQ(report.failed, 0u) << report.first_failure;
+	for (const attachment *each : {&client, &server}) {
+		for (const char *event : {"created", "established", "subflow_established", "closed"}) {
+			const std::string figure = std::string("/events/") + event;
+			EXPECT_TRUE(await(scene::patience, [&] { return each->figure(figure) >= connections; }));
+			EXPECT_EQ(each->figure(figure), connections) << event;
+		}
+	}
 	const auto lacking = std::count_if(report.connections.begin(), report.connections.end(),
 					   [](const replay::made_connection &each) { return each.subflows != 1; });
 	EXPECT_EQ(lacking, 0);
