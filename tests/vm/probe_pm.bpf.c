@@ -250,14 +250,16 @@ static __always_inline int open_subflow(struct mptcp_sock *msk, const struct pro
 					 what->flags & PM_BACKUP ? MPTCP_PM_ADDR_FLAG_BACKUP : 0, what->ifindex);
 }
 
-/* The one whose local port the order names, or all of them. */
+/* The one whose local port the order names, or all of them. Yields the first error; -1: there is none of them. */
 static __always_inline int for_subflows(struct mptcp_sock *msk, const struct pm_command *what)
 {
 	struct mptcp_subflow_context *subflow;
-	int error = -1;
+	int result = -1;
 
 	bpf_for_each(mptcp_subflow, subflow, msk)
 	{
+		int error;
+
 		if (what->local_port && subflow->tcp_sock->__sk_common.skc_num != what->local_port)
 			continue;
 		if (what->type == PM_CLOSE_SUBFLOW)
@@ -266,8 +268,10 @@ static __always_inline int for_subflows(struct mptcp_sock *msk, const struct pm_
 			error = bpf_mptcp_subflow_set_backup(msk, subflow, what->flags & PM_BACKUP);
 		else
 			error = probe_write_down(msk, subflow);
+		if (result >= -1)
+			result = error;
 	}
-	return error;
+	return result;
 }
 
 /* What the iterators give. */

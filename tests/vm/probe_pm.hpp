@@ -52,6 +52,7 @@ public:
 	[[nodiscard]] std::vector<probe_record> list(unsigned type, std::uint32_t token);
 	[[nodiscard]] std::vector<probe_record> subflows(std::uint32_t token) { return list(PROBE_SUBFLOW, token); }
 
+	void unregister() { link_.reset(); } // the namespaces still name it
 	[[nodiscard]] int update_by_itself() const; // of its link: 0 or a negative errno
 	[[nodiscard]] int program(const char *name) const; // its descriptor
 

@@ -112,11 +112,11 @@ TEST_F(probe_answers, with_an_error_and_the_client_opens_nothing)
 {
 	told.answer_local_id(-EPERM);
 	const pair c = open();
-	EXPECT_LT(told.carry_out(over_the_second(c)), 0);
+	EXPECT_EQ(told.carry_out(over_the_second(c)), -EHOSTUNREACH) << "TCP's, where an address could not be chosen";
 	EXPECT_TRUE(was_asked_about(PROBE_LOCAL_ID, c.client, client1));
 	EXPECT_EQ(told.subflows(c.client).size(), 1u);
 	told.answer_local_id(256);
-	EXPECT_LT(told.carry_out(over_the_second(c)), 0) << "an id has eight bits";
+	EXPECT_EQ(told.carry_out(over_the_second(c)), -EHOSTUNREACH) << "an id has eight bits";
 	told.answer_local_id(3);
 	EXPECT_EQ(told.carry_out(over_the_second(c)), 0);
 	(void)told.expect(PM_SUB_ESTABLISHED, c.server);
@@ -167,6 +167,28 @@ TEST_F(probe_answers, with_the_priority_of_an_address_at_both_ends)
 			EXPECT_EQ(bool(each.what.flags & PM_BACKUP), backup) << "and so did the other one";
 		}
 	}
+}
+
+TEST_F(probe_answers, for_the_connections_that_it_has_when_it_is_unregistered_and_no_later_ones_have_any)
+{
+	const pair c = open();
+	told.answer_local_id(3);
+	told.unregister();
+	ASSERT_EQ(told.carry_out(over_the_second(c)), 0);
+	(void)told.expect(PM_SUB_ESTABLISHED, c.client);
+	(void)told.expect(PM_SUB_ESTABLISHED, c.server);
+	EXPECT_EQ(told.count(PROBE_JOIN, c.server), 1u);
+
+	must(lab.client.set_sysctl(bpf::path_manager_sysctl, "kernel"));
+	run_in(lab.client, "ip mptcp limits set subflow 1 && ip mptcp endpoint add 10.0.2.1 dev p1 subflow");
+	const netlink::mib refused = counter_in(lab.server, "MPJoinRejected");
+	const connection later(lab, listening, port);
+	later.carry_a_byte();
+	EXPECT_TRUE(await(10, [&] { return refused.read().value_or(0) == 1; })) << "at the server it has none";
+	EXPECT_EQ(told.count(PROBE_JOIN), 1u);
+	EXPECT_EQ(told.count(PM_CREATED), 2u);
+	later.carry_a_byte();
+	c.ends.carry_a_byte();
 }
 
 // ---- what it asks for ----
@@ -314,6 +336,68 @@ TEST_F(probe_opens, nothing_from_an_address_of_another_family_or_that_is_not_the
 	EXPECT_EQ(told.carry_out(opening(c.client, &nobodys, nullptr)), -EADDRNOTAVAIL);
 	EXPECT_EQ(told.subflows(c.client).size(), 1u);
 	expect_path(expect_opened(c, opening(c.client, &client1, nullptr)), client1, server0);
+}
+
+TEST_F(probe_opens, nothing_to_the_initial_address_of_a_peer_that_takes_no_more_there_unless_it_is_named)
+{
+	must(lab.server.set_sysctl("net.mptcp.allow_join_initial_addr_port", "0"));
+	const pair c = open();
+	for (const auto left_open : {PROBE_NULL, PROBE_UNSPEC}) {
+		probe_order order = opening(c.client, &client1, nullptr);
+		order.remote = left_open;
+		EXPECT_EQ(told.carry_out(order), -EACCES);
+	}
+	ASSERT_EQ(announce(c.server, 7, server1), 0);
+	(void)told.expect(PM_ANNOUNCED, c.client);
+	probe_order order = opening(c.client, &client1, &server1);
+	order.what.remote_id = 7;
+	expect_path(expect_opened(c, order), client1, server1);
+}
+
+TEST_F(probe_opens, nothing_before_the_connection_is_accepted)
+{
+	const auto to = replay::to_sockaddr(server0, port);
+	const descriptor client = must(in_namespace(lab.client, [&]() -> expected<descriptor> {
+		descriptor made{socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP)};
+		if (!made || connect(made.get(), to.get(), to.length) != 0 || send(made.get(), "x", 1, 0) != 1)
+			return fail_errno("cannot connect");
+		return made;
+	}));
+	const auto of_server = [](const probe_record &each) { return each.what.flags & PM_SERVER_SIDE; };
+	const std::uint32_t server = told.expect(PM_ESTABLISHED, 0, of_server).what.token;
+	EXPECT_EQ(told.carry_out(opening(server, &server1, nullptr)), -EAGAIN);
+	const descriptor accepted{accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC)};
+	EXPECT_EQ(told.carry_out(opening(server, &server1, nullptr)), 0);
+}
+
+TEST_F(probe_opens, no_more_than_64_and_closes_each_once)
+{
+	const pair c = open();
+	for (unsigned i = 0; i < PM_MAX_SUBFLOWS; ++i)
+		ASSERT_EQ(told.carry_out(opening(c.client, &client1, nullptr)), 0) << i;
+	EXPECT_EQ(told.carry_out(opening(c.client, &client1, nullptr)), -ENOSPC);
+	EXPECT_TRUE(await(10, [&] { return told.count(PM_SUB_ESTABLISHED, c.client) == PM_MAX_SUBFLOWS; }));
+	const pm_event opened = told.all(PM_SUB_ESTABLISHED, c.client).back().what;
+	probe_order order{};
+	order.what.type = PM_CLOSE_SUBFLOW;
+	order.what.token = c.client;
+	order.what.local_port = opened.local_port;
+	EXPECT_EQ(told.carry_out(order), 0);
+	(void)told.expect(PM_SUB_CLOSED, c.client);
+	EXPECT_EQ(told.carry_out(opening(c.client, &client1, nullptr)), 0) << "there is room for one again";
+}
+
+TEST_F(probe_opens, and_closes_no_initial_subflow_that_was_reset_already)
+{
+	const pair c = open();
+	ASSERT_EQ(told.carry_out(opening(c.client, &client1, nullptr)), 0);
+	(void)told.expect(PM_SUB_ESTABLISHED, c.client);
+	run_in(lab.client, "ss -K dport = " + std::to_string(port) + " sport = " + std::to_string(c.ends.client_port));
+	(void)told.expect(PM_SUB_CLOSED, c.client);
+	probe_order order{};
+	order.what.type = PM_CLOSE_SUBFLOW;
+	order.what.token = c.client;
+	EXPECT_EQ(told.carry_out(order), -EALREADY) << "of all of them, it comes first";
 }
 
 TEST_F(probe_opens, and_announces_nothing_that_can_not_be)

@@ -255,6 +255,12 @@ TEST_F(probe_told, local_addr_added_and_local_addr_removed_for_each_connection_o
 		EXPECT_EQ(told.count(type, one.client), 2u) << type;
 		EXPECT_EQ(told.count(type, one.server), 0u) << "another namespace";
 	}
+	run_in(lab.server, "ip address add dev p1 10.0.9.9/24 && ip address delete dev p1 10.0.9.9/24");
+	for (const unsigned type : {PM_LOCAL_ADDED, PM_LOCAL_REMOVED}) {
+		for (const pair *each : {&one, &other})
+			EXPECT_TRUE(same(told.expect(type, each->server).what.local, ipv4(10, 0, 9, 9)));
+		EXPECT_EQ(told.count(type, one.client), 2u) << "another namespace";
+	}
 }
 
 TEST_F(probe_told, local_addr_removed_and_local_addr_added_when_one_is_deprecated_but_not_of_new_lifetimes)
@@ -308,6 +314,16 @@ TEST_F(probe_told, local_addr_removed_of_an_ipv6_address_that_an_interface_keeps
 	(void)told.expect(PM_LOCAL_REMOVED, c.client, is_it);
 	run_in(lab.client, "ip link set p1 up");
 	(void)told.expect(PM_LOCAL_ADDED, c.client, is_it);
+}
+
+TEST_F(probe_told, local_addr_removed_when_an_interface_has_no_ipv6_any_more)
+{
+	const pair c = open();
+	const auto is_it = [](const probe_record &each) { return same(each.what.local, lab::client_address(1, true)); };
+	run_in(lab.client, "sysctl -qw net.ipv6.conf.p1.disable_ipv6=1");
+	(void)told.expect(PM_LOCAL_REMOVED, c.client, is_it);
+	const auto listed = told.list(PROBE_LOCAL, c.client);
+	EXPECT_EQ(std::count_if(listed.begin(), listed.end(), is_it), 0);
 }
 
 TEST_F(probe_told, local_addr_added_of_an_ipv6_address_on_an_interface_that_is_down_when_it_comes_up)
