@@ -150,10 +150,14 @@ void expect_the_initial_subflow_as_a_backup(means by, socket_kind kind)
 	s.connections.open(open_connections, kind);
 	s.expect_paths(to_initial(2, ipv6));
 	const paths expected{{from_to(0, 0, ipv6), open_connections}};
-	EXPECT_TRUE(await(scene::patience, [&] {
-		return with_flag(s.client, &netlink::snapshot_subflow::asked_backup) == expected &&
-		       with_flag(s.server, &netlink::snapshot_subflow::backup) == expected;
-	})) << name_of(kind);
+	EXPECT_TRUE(await(scene::patience,
+			  [&] {
+				  return with_flag(s.client, &netlink::snapshot_subflow::asked_backup) == expected &&
+					 with_flag(s.server, &netlink::snapshot_subflow::backup) == expected;
+			  }))
+		<< name_of(kind) << ": asked for "
+		<< count(with_flag(s.client, &netlink::snapshot_subflow::asked_backup)) << ", heard of "
+		<< count(with_flag(s.server, &netlink::snapshot_subflow::backup));
 }
 
 void expect_subflows_to_go_with_the_clients_address(means by, socket_kind kind)
