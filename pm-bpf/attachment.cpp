@@ -158,7 +158,7 @@ private:
 	expected<void> finish()
 	{
 		reached(step::linked);
-		if (auto finished = pins_.finish(request_.what.name); !finished)
+		if (auto finished = pins_.finish(request_.what.name, [&] { reached(step::set_aside); }); !finished)
 			return finished;
 		begun_ = false;
 		reached(step::named);
@@ -179,7 +179,8 @@ private:
 
 	expected<void> remove_replaced()
 	{
-		return pins_.remove(meta_.replaces).and_then([&] {
+		return pins_.remove(meta_.replaces, [&] { reached(step::set_aside); }).and_then([&] {
+			reached(step::cleared);
 			copy({}, meta_.replaces);
 			return write_meta(programs_->meta(), meta_);
 		});
@@ -206,8 +207,12 @@ expected<pm_attachment> describe(const attach_request &request)
 	return meta;
 }
 
-expected<detach_result> take_off(const pin_folder &pins, attached found)
+expected<detach_result> take_off(const pin_folder &pins, attached found, const std::function<void(step)> &reached = {})
 {
+	const auto now = [&](step which) {
+		if (reached)
+			reached(which);
+	};
 	detach_result result{std::move(found), false, {}};
 	const std::string name = result.was.what.name;
 	if (result.was.state == attached::condition::active) {
@@ -219,6 +224,7 @@ expected<detach_result> take_off(const pin_folder &pins, attached found)
 		meta.complete = 0;
 		if (auto written = write_meta(pins.open_pin(name, "meta").get(), meta); !written)
 			return tl::unexpected(written.error());
+		now(step::marked);
 		result.restored_to = result.was.what.before;
 		expected<void> set = (*where)->set_sysctl(path_manager_sysctl, result.restored_to);
 		if (!set) { // one in BPF that is gone by now
@@ -228,8 +234,12 @@ expected<detach_result> take_off(const pin_folder &pins, attached found)
 		if (!set)
 			return tl::unexpected(set.error());
 		result.restored = true;
+		now(step::restored);
 	}
-	return pins.remove(name).map([&] { return result; });
+	return pins.remove(name, [&] { now(step::set_aside); }).map([&] {
+		now(step::cleared);
+		return result;
+	});
 }
 
 expected<pin_folder> open_to_change(const std::string &folder)
@@ -324,14 +334,15 @@ expected<std::vector<attached>> list(const std::string &folder)
 	return all;
 }
 
-expected<detach_result> detach(const std::string &name, const std::string &folder)
+expected<detach_result> detach(const std::string &name, const std::string &folder,
+			       const std::function<void(step)> &reached)
 {
 	const auto pins = open_to_change(folder);
 	if (!pins)
 		return tl::unexpected(pins.error());
 	if (check_name(name) && pins->has(name))
 		return look_at(*pins, name).and_then([&](attached &&found) {
-			return take_off(*pins, std::move(found));
+			return take_off(*pins, std::move(found), reached);
 		});
 	std::string names;
 	for (const std::string &each : pins->names())

@@ -20,8 +20,20 @@ namespace pm::bpf {
 
 inline constexpr const char *path_manager_sysctl = "net.mptcp.path_manager";
 
-// The steps of attaching, for tests that end the process amid them.
-enum class step { loaded, pinned, attached, linked, named, switched, done };
+// What has just been done, for tests that end the process amid it.
+enum class step {
+	loaded, // attaching
+	pinned,
+	attached,
+	linked,
+	named,
+	switched,
+	marked, // detaching
+	restored,
+	set_aside, // what is detached or replaced
+	cleared,
+	done,
+};
 
 struct attach_request {
 	attached_policy what; // without a name: named as the policy
@@ -67,7 +79,8 @@ struct detach_result {
 };
 
 // The attachment of this name, or that of this namespace.
-[[nodiscard]] expected<detach_result> detach(const std::string &name, const std::string &folder = pin_folder::usual);
+[[nodiscard]] expected<detach_result> detach(const std::string &name, const std::string &folder = pin_folder::usual,
+					     const std::function<void(step)> &reached = {});
 [[nodiscard]] expected<detach_result> detach(const netns &where, const std::string &netns_name,
 					     const std::string &folder = pin_folder::usual);
 

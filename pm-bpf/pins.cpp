@@ -111,26 +111,31 @@ expected<void> pin_folder::pin(const std::string &name, const std::string &what,
 	return {};
 }
 
-expected<void> pin_folder::finish(const std::string &name) const
+expected<void> pin_folder::finish(const std::string &name, const std::function<void()> &aside) const
 {
 	const std::string made = path_of(name + std::string{being_made});
 	const bool replaces = has(name);
 	if (::renameat2(AT_FDCWD, made.c_str(), AT_FDCWD, path_of(name).c_str(),
 			replaces ? RENAME_EXCHANGE : RENAME_NOREPLACE) != 0)
 		return folder_error(fmt::format("cannot rename {}", made));
-	if (replaces)
+	if (replaces) {
+		if (aside)
+			aside();
 		abandon(name); // by now the old one
+	}
 	return {};
 }
 
 void pin_folder::abandon(const std::string &name) const { clear(name + std::string{being_made}); }
 
-expected<void> pin_folder::remove(const std::string &name) const
+expected<void> pin_folder::remove(const std::string &name, const std::function<void()> &aside) const
 {
 	const std::string leaving = name + std::string{being_removed};
 	clear(leaving);
 	if (::rename(path_of(name).c_str(), path_of(leaving).c_str()) != 0)
 		return folder_error(fmt::format("cannot remove {}", path_of(name)));
+	if (aside)
+		aside();
 	clear(leaving);
 	return {};
 }

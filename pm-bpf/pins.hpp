@@ -5,6 +5,7 @@
 // it is to be swept away. All commands take turns by a lock on the folder, which goes with the process that has it.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -28,10 +29,12 @@ public:
 	// Empty, for a new attachment.
 	[[nodiscard]] expected<void> begin(const std::string &name) const;
 	[[nodiscard]] expected<void> pin(const std::string &name, const std::string &what, int fd) const; // in that
-	[[nodiscard]] expected<void>
-	finish(const std::string &name) const; // it is whole; takes the place of one there was
+	// It is whole; takes the place of one there was. `aside` (may be empty) is called when what goes has lost its name and is
+	// still to be cleared.
+	[[nodiscard]] expected<void> finish(const std::string &name, const std::function<void()> &aside = {}) const;
 	void abandon(const std::string &name) const;
-	[[nodiscard]] expected<void> remove(const std::string &name) const; // a whole one
+	[[nodiscard]] expected<void> remove(const std::string &name,
+					    const std::function<void()> &aside = {}) const; // a whole one
 	void sweep() const; // what an interrupted remove() has left
 
 	// A pinned object of a whole attachment, or of an unfinished one.

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 #include "tests/support/attachment.hpp"
 
+#include <algorithm>
 #include <csignal>
+#include <cstring>
 #include <filesystem>
+#include <ostream>
 
+#include <bpf/bpf.h>
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <linux/magic.h>
 #include <sched.h>
 #include <sys/mount.h>
@@ -12,6 +17,8 @@
 #include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "pm-netlink/policies.hpp"
 
 namespace pm::test {
 
@@ -28,6 +35,14 @@ constexpr const char *kept_at = "/sys/fs/bpf", *folder = "/sys/fs/bpf/pathlab";
 	if (setns(where, CLONE_NEWNET) == 0)
 		execv(arguments[0], arguments);
 	_exit(127);
+}
+
+unsigned number_of(int (*next)(__u32, __u32 *))
+{
+	unsigned number = 0;
+	for (__u32 id = 0; next(id, &id) == 0;)
+		++number;
+	return number;
 }
 
 } // namespace
@@ -56,6 +71,15 @@ said pathlab(const netns &where, const words &arguments, const words &as)
 		content_of(files.path("err"))};
 }
 
+void expect_refused(const said &answer, const std::string &words, int status)
+{
+	EXPECT_EQ(answer.status, status) << answer.err;
+	EXPECT_EQ(answer.out, "");
+	EXPECT_EQ(answer.err.rfind("pathlab: ", 0), 0u) << answer.err;
+	EXPECT_EQ(std::count(answer.err.begin(), answer.err.end(), '\n'), 1) << answer.err;
+	EXPECT_NE(answer.err.find(words), std::string::npos) << answer.err;
+}
+
 void mount_bpf()
 {
 	struct statfs of{};
@@ -81,6 +105,29 @@ void detach_all()
 		std::filesystem::remove_all(each.path(), wrong);
 }
 
+in_the_kernel::in_the_kernel()
+	: programs(number_of(bpf_prog_get_next_id)), maps(number_of(bpf_map_get_next_id)),
+	  links(number_of(bpf_link_get_next_id))
+{
+}
+
+bool in_the_kernel::within(const in_the_kernel &other) const
+{
+	return programs <= other.programs && maps <= other.maps && links <= other.links;
+}
+
+void PrintTo(const in_the_kernel &it, std::ostream *out)
+{
+	*out << it.programs << " programs, " << it.maps << " maps, " << it.links << " links";
+}
+
+void expect_no_more_than(const in_the_kernel &before)
+{
+	constexpr double patience = 20;
+	EXPECT_TRUE(await(patience, [&] { return in_the_kernel{}.within(before); }))
+		<< testing::PrintToString(before) << " before, now " << testing::PrintToString(in_the_kernel{});
+}
+
 attachment::attachment(const netns &where, const words &arguments) : where_(where)
 {
 	words all{"attach", "-j"};
@@ -92,6 +139,23 @@ attachment::attachment(const netns &where, const words &arguments) : where_(wher
 }
 
 attachment::~attachment() { (void)pathlab(where_, {"detach", name_}); }
+
+std::string policy_of_table(const std::string &name)
+{
+	const descriptor link(bpf_obj_get((std::string{folder} + '/' + name + "/link").c_str()));
+	bpf_link_info linked{};
+	__u32 size = sizeof linked, id = 0;
+	EXPECT_EQ(bpf_link_get_info_by_fd(link.get(), &linked, &size), 0);
+	std::memcpy(&id, &linked.raw_tracepoint, sizeof id); // the first field of info.struct_ops, which is newer
+	const descriptor table(bpf_map_get_fd_by_id(id));
+	bpf_map_info told{};
+	size = sizeof told;
+	EXPECT_EQ(bpf_map_get_info_by_fd(table.get(), &told, &size), 0);
+	for (const policy_info &each : all_policies())
+		if (const auto whole = "pm_table_" + std::string{each.name}; whole.starts_with(told.name))
+			return std::string{each.name};
+	return told.name;
+}
 
 nlohmann::json attachments(const netns &where)
 {

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 //
-// Whoever attaches a policy may be killed at any moment: then either nothing is attached or all of it is, at the latest when
-// somebody looks.
+// Whoever attaches or detaches a policy may be killed at any moment: then either nothing is attached or all of it is, at the
+// latest when somebody looks.
 #include <chrono>
 #include <csignal>
-#include <cstring>
 #include <functional>
 
-#include <bpf/bpf.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "pm-bpf/attachment.hpp"
+#include "replay/links.hpp"
 #include "tests/support/attachment.hpp"
+#include "tests/support/scene.hpp"
 
 namespace {
 
@@ -23,7 +23,9 @@ using bpf::step;
 
 class killed : public testing::Test {
 protected:
-	const netns here = must(netns::create());
+	const in_the_kernel at_first;
+	scene s;
+	const netns &here = s.world.client;
 
 	std::string path_manager() const { return must(here.get_sysctl(bpf::path_manager_sysctl)); }
 
@@ -38,21 +40,37 @@ protected:
 		return made;
 	}
 
-	// Attaches in a child that kills itself at that step.
-	void attach_until(step last, const char *policy, const std::string &name, bool replace = false) const
+	using reached = std::function<void(step)>;
+
+	// Does it in a child that kills itself at that step.
+	static void until(step last, const std::function<bool(const reached &)> &what)
 	{
 		const pid_t child = fork();
 		if (child == 0) {
-			auto asked = request(policy, name, replace);
-			asked.reached = [=](step which) {
+			const bool done = what([=](step which) {
 				if (which == last)
 					raise(SIGKILL);
-			};
-			_exit(bpf::attach(std::move(asked)) ? 0 : 1);
+			});
+			_exit(done ? 0 : 1);
 		}
 		int status = 0;
 		waitpid(child, &status, 0);
 		EXPECT_TRUE(WIFSIGNALED(status)) << "the step was not reached: " << static_cast<int>(last);
+	}
+
+	void attach_until(step last, const char *policy, const std::string &name, bool replace = false) const
+	{
+		until(last, [&](const reached &told) {
+			auto asked = request(policy, name, replace);
+			asked.reached = told;
+			return bpf::attach(std::move(asked)).has_value();
+		});
+	}
+
+	static void detach_until(step last, const std::string &name)
+	{
+		until(last,
+		      [&](const reached &told) { return bpf::detach(name, bpf::pin_folder::usual, told).has_value(); });
 	}
 
 	// Nothing at all, or what `path_manager` says is attached and active. Yields how many there are.
@@ -69,31 +87,30 @@ protected:
 		return all.size();
 	}
 
-	// Of which policy the table is that the kernel calls.
-	static std::string policy_of_table(const std::string &name)
+	void TearDown() override
 	{
-		const descriptor link(
-			bpf_obj_get((std::string{bpf::pin_folder::usual} + '/' + name + "/link").c_str()));
-		bpf_link_info linked{};
-		__u32 size = sizeof linked, id = 0;
-		EXPECT_EQ(bpf_link_get_info_by_fd(link.get(), &linked, &size), 0);
-		std::memcpy(&id, &linked.raw_tracepoint,
-			    sizeof id); // the first field of info.struct_ops, which is newer
-		const descriptor table(bpf_map_get_fd_by_id(id));
-		bpf_map_info told{};
-		size = sizeof told;
-		EXPECT_EQ(bpf_map_get_info_by_fd(table.get(), &told, &size), 0);
-		for (const policy_info &each : all_policies())
-			if (const auto whole = "pm_table_" + std::string{each.name}; whole.starts_with(told.name))
-				return std::string{each.name};
-		return told.name;
+		s.connections.close(s.connections.size());
+		detach_all();
+		expect_no_more_than(at_first);
 	}
-
-	void TearDown() override { detach_all(); }
 };
 
 constexpr step before_it_is_switched[] = {step::loaded, step::pinned, step::attached, step::linked, step::named};
 constexpr step after_it_is_switched[] = {step::switched, step::done};
+constexpr step of_detaching[] = {step::marked, step::restored, step::set_aside, step::cleared};
+
+// Whether the policy stays attached: from when its namespace is given back, it does not.
+bool is_left_attached(step last_of_detaching) { return last_of_detaching == step::marked; }
+
+// By which a policy replaces itself or another one. What has the same name needs no switch, and leaves nothing to remove.
+std::vector<step> of_replacing(bool same_name)
+{
+	if (same_name)
+		return {step::loaded,    step::pinned, step::attached, step::linked,
+			step::set_aside, step::named,  step::done};
+	return {step::loaded,   step::pinned,    step::attached, step::linked, step::named,
+		step::switched, step::set_aside, step::cleared,  step::done};
+}
 
 TEST_F(killed, before_the_namespace_is_switched_leaves_nothing)
 {
@@ -126,10 +143,7 @@ TEST_F(killed, before_it_does_not_stand_in_the_way_of_the_next_one)
 TEST_F(killed, while_it_replaces_another_leaves_the_one_or_the_other)
 {
 	for (const std::string name : {"fullmesh", "other"})
-		for (const step last : {step::loaded, step::pinned, step::attached, step::linked, step::named,
-					step::switched, step::done}) {
-			if (last == step::switched && name == "fullmesh")
-				continue; // the same name: nothing is to be switched
+		for (const step last : of_replacing(name == "fullmesh")) {
 			ASSERT_EQ(pathlab(here, {"attach", "fullmesh"}).status, 0);
 			attach_until(last, "ndiffports", name, true);
 			EXPECT_EQ(expect_whole(), 1u) << name << ' ' << static_cast<int>(last);
@@ -139,6 +153,97 @@ TEST_F(killed, while_it_replaces_another_leaves_the_one_or_the_other)
 			ASSERT_EQ(pathlab(here, {"detach", left.at("name")}).status, 0);
 			EXPECT_EQ(expect_whole(), 0u);
 		}
+}
+
+TEST_F(killed, while_it_detaches_leaves_nothing_from_when_the_namespace_is_switched)
+{
+	for (const step last : of_detaching) {
+		ASSERT_EQ(pathlab(here, {"attach", "fullmesh"}).status, 0);
+		detach_until(last, "fullmesh");
+		EXPECT_EQ(expect_whole(), is_left_attached(last) ? 1u : 0u) << static_cast<int>(last);
+		if (is_left_attached(last)) {
+			ASSERT_EQ(pathlab(here, {"detach", "fullmesh"}).status, 0);
+		}
+	}
+}
+
+TEST_F(killed, while_it_detaches_does_not_stand_in_the_way_of_the_next_one)
+{
+	for (const step last : of_detaching)
+		for (const std::string next : {"attach", "detach"}) {
+			ASSERT_EQ(pathlab(here, {"attach", "fullmesh"}).status, 0);
+			detach_until(last, "fullmesh");
+			const said answer = pathlab(here, {next, "fullmesh"});
+			if (is_left_attached(last) == (next == "detach"))
+				EXPECT_EQ(answer.status, 0) << answer.err;
+			else
+				expect_refused(answer, next == "detach" ? "nothing is attached"
+									: "managed by 'fullmesh' (policy fullmesh)");
+			EXPECT_EQ(expect_whole(), next == "attach" ? 1u : 0u) << static_cast<int>(last);
+			if (next == "attach") {
+				ASSERT_EQ(pathlab(here, {"detach", "fullmesh"}).status, 0);
+			}
+		}
+}
+
+// ---- killed beside open connections: they keep the policy, and nothing of it is left when they are closed ----
+
+class killed_beside_connections : public killed {
+protected:
+	static constexpr std::size_t number = 3;
+	static constexpr const char *another = "10.0.2.77";
+
+	void change_another(bool there) const
+	{
+		must(in_namespace(here, [&] {
+			auto links = must(replay::links::open());
+			const std::string link = replay::lab::link_name(1);
+			const pm_addr address = ipv4(10, 0, 2, 77);
+			return there ? links.add_address(link, address) : links.remove_address(link, address);
+		}));
+	}
+
+	// Connections that fullmesh manages, before, while and after somebody is killed.
+	void expect_managed_throughout(const std::function<void()> &somebody_is_killed)
+	{
+		ASSERT_EQ(pathlab(here, {"attach", "fullmesh"}).status, 0);
+		s.connections.open(number);
+		paths wanted{{from_to(0, 0), 1}, {from_to(1, 0), 1}};
+		s.expect_paths(wanted);
+		somebody_is_killed();
+		const std::size_t left = expect_whole();
+		wanted[{another, from_to(0, 0).second}] = 1;
+		change_another(true);
+		s.expect_paths(wanted);
+		if (left) {
+			EXPECT_EQ(pathlab(here, {"detach", path_manager()}).status, 0);
+		}
+		s.connections.close(number);
+		change_another(false);
+		EXPECT_EQ(expect_whole(), 0u);
+		expect_no_more_than(at_first);
+	}
+};
+
+TEST_F(killed_beside_connections, while_it_detaches)
+{
+	for (const step last : of_detaching) {
+		SCOPED_TRACE(static_cast<int>(last));
+		expect_managed_throughout([&] { detach_until(last, "fullmesh"); });
+	}
+}
+
+TEST_F(killed_beside_connections, while_it_replaces)
+{
+	const std::pair<const char *, step> amid[] = {{"fullmesh", step::linked},
+						      {"fullmesh", step::set_aside},
+						      {"other", step::named},
+						      {"other", step::switched},
+						      {"other", step::set_aside}};
+	for (const auto &[name, last] : amid) {
+		SCOPED_TRACE(name + std::to_string(static_cast<int>(last)));
+		expect_managed_throughout([&] { attach_until(last, "ndiffports", name, true); });
+	}
 }
 
 // ---- killed at any time: where that is, is left to chance ----

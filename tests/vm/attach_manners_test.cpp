@@ -23,21 +23,12 @@ std::string path_manager_of(const netns &where) { return must(where.get_sysctl(b
 
 std::string known_path_managers() { return must(read_sysctl("net.mptcp.available_path_managers")); }
 
-constexpr int failed = 1, usage = 2;
-
-// One sentence, and nothing done.
-void expect_refused(const said &answer, const std::string &words, int status = failed)
-{
-	EXPECT_EQ(answer.status, status) << answer.err;
-	EXPECT_EQ(answer.out, "");
-	EXPECT_EQ(answer.err.rfind("pathlab: ", 0), 0u) << answer.err;
-	EXPECT_EQ(std::count(answer.err.begin(), answer.err.end(), '\n'), 1) << answer.err;
-	EXPECT_NE(answer.err.find(words), std::string::npos) << answer.err;
-}
+constexpr int usage = 2;
 
 class attach : public testing::Test {
 protected:
 	const netns here = must(netns::create()), there = must(netns::create());
+	const in_the_kernel at_first;
 
 	void TearDown() override
 	{
@@ -45,6 +36,7 @@ protected:
 		detach_all();
 		EXPECT_TRUE(await(2, [] { return known_path_managers() == "kernel userspace"; }))
 			<< known_path_managers();
+		expect_no_more_than(at_first);
 	}
 };
 

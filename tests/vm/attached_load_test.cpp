@@ -9,7 +9,6 @@
 #include <iostream>
 #include <thread>
 
-#include <bpf/bpf.h>
 #include <gtest/gtest.h>
 
 #include "pm-bpf/attachment.hpp"
@@ -29,34 +28,6 @@ std::uint64_t from_environment(const char *name, std::uint64_t otherwise)
 	const char *text = std::getenv(name);
 	const std::uint64_t number = text ? std::strtoull(text, nullptr, 10) : 0;
 	return number ? number : otherwise;
-}
-
-unsigned number_of(int (*next)(__u32, __u32 *))
-{
-	unsigned number = 0;
-	for (__u32 id = 0; next(id, &id) == 0;)
-		++number;
-	return number;
-}
-
-struct in_the_kernel {
-	unsigned programs = number_of(bpf_prog_get_next_id), maps = number_of(bpf_map_get_next_id),
-		 links = number_of(bpf_link_get_next_id);
-	bool within(const in_the_kernel &other) const
-	{
-		return programs <= other.programs && maps <= other.maps && links <= other.links;
-	}
-	friend void PrintTo(const in_the_kernel &it, std::ostream *out)
-	{
-		*out << it.programs << " programs, " << it.maps << " maps, " << it.links << " links";
-	}
-};
-
-// What is freed is freed later; what there was before may be freed too.
-void expect_no_more_than(const in_the_kernel &before)
-{
-	EXPECT_TRUE(await(scene::patience, [&] { return in_the_kernel{}.within(before); }))
-		<< testing::PrintToString(before) << " before, now " << testing::PrintToString(in_the_kernel{});
 }
 
 void expect_nothing_put_off(const attachment &attached)
