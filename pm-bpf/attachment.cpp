@@ -78,6 +78,7 @@ public:
 	}
 	~making()
 	{
+		programs_.reset(); // its descriptors may have been the last ones, and clearing takes one
 		if (begun_)
 			pins_.abandon(request_.what.name);
 	}
@@ -169,6 +170,7 @@ private:
 	{
 		auto set = request_.where->set_sysctl(path_manager_sysctl, request_.what.name);
 		if (!set) {
+			programs_.reset();
 			(void)pins_.remove(request_.what.name);
 			return set;
 		}
@@ -215,6 +217,8 @@ expected<detach_result> take_off(const pin_folder &pins, attached found, const s
 	};
 	detach_result result{std::move(found), false, {}};
 	const std::string name = result.was.what.name;
+	if (auto made = pins.make_room(name); !made)
+		return tl::unexpected(made.error());
 	if (result.was.state == attached::condition::active) {
 		const auto where = find_netns(result.was.what);
 		if (!where)
@@ -231,8 +235,10 @@ expected<detach_result> take_off(const pin_folder &pins, attached found, const s
 			result.restored_to = "kernel";
 			set = (*where)->set_sysctl(path_manager_sysctl, result.restored_to);
 		}
-		if (!set)
+		if (!set) {
+			(void)write_meta(pins.open_pin(name, "meta").get(), result.was.what); // it stays
 			return tl::unexpected(set.error());
+		}
 		result.restored = true;
 		now(step::restored);
 	}
@@ -302,6 +308,8 @@ expected<attach_result> attach(attach_request request)
 					    name, name));
 		if (auto good = check_name_is_free(name); !good)
 			return tl::unexpected(good.error());
+		if (auto made = existing ? pins->make_room(existing->what.name) : expected<void>{}; !made)
+			return tl::unexpected(made.error());
 	}
 	const auto lock = keep_daemon_out(*request.where, request.netns_name);
 	if (!lock)

@@ -2,6 +2,7 @@
 #include "pm-bpf/attachment_kept.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <vector>
 
@@ -80,7 +81,10 @@ expected<std::string> path_manager_of(const netns &where) { return where.get_sys
 
 expected<attached> look_at(const pin_folder &pins, const std::string &name)
 {
-	const auto meta = read_meta(pins.open_pin(name, "meta"));
+	const descriptor described = pins.open_pin(name, "meta");
+	if (!described && errno != ENOENT && errno != ENOTDIR)
+		return fail_errno(fmt::format("cannot open {}/meta", pins.path_of(name)));
+	const auto meta = read_meta(described);
 	if (!meta)
 		return fail(fmt::format("{} is not an attachment that this version of pathlab has made: `rm -r` it to "
 					"take its policy off, and set net.mptcp.path_manager to another one where that "

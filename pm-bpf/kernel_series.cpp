@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 #include "pm-bpf/kernel_series.hpp"
 
+#include <cerrno>
 #include <cstring>
 #include <memory>
 #include <vector>
@@ -33,6 +34,8 @@ expected<void> check_kernel()
 {
 	const quiet_libbpf quiet;
 	const std::unique_ptr<btf, decltype(&btf__free)> types(btf__load_vmlinux_btf(), btf__free);
+	if (!types && (errno == EMFILE || errno == ENFILE || errno == ENOMEM))
+		return fail_errno("cannot read the kernel's types from /sys/kernel/btf/vmlinux");
 	if (!types)
 		return fail("this kernel does not describe its types (there is no /sys/kernel/btf/vmlinux), without "
 			    "which no "

@@ -128,10 +128,20 @@ expected<void> pin_folder::finish(const std::string &name, const std::function<v
 
 void pin_folder::abandon(const std::string &name) const { clear(name + std::string{being_made}); }
 
-expected<void> pin_folder::remove(const std::string &name, const std::function<void()> &aside) const
+expected<void> pin_folder::make_room(const std::string &name) const
 {
 	const std::string leaving = name + std::string{being_removed};
 	clear(leaving);
+	if (has(leaving))
+		return fail(fmt::format("{} is in the way, and is not of pathlab: `rm -r` it", path_of(leaving)));
+	return {};
+}
+
+expected<void> pin_folder::remove(const std::string &name, const std::function<void()> &aside) const
+{
+	const std::string leaving = name + std::string{being_removed};
+	if (auto made = make_room(name); !made)
+		return made;
 	if (::rename(path_of(name).c_str(), path_of(leaving).c_str()) != 0)
 		return folder_error(fmt::format("cannot remove {}", path_of(name)));
 	if (aside)

@@ -33,6 +33,7 @@ public:
 	// still to be cleared.
 	[[nodiscard]] expected<void> finish(const std::string &name, const std::function<void()> &aside = {}) const;
 	void abandon(const std::string &name) const;
+	[[nodiscard]] expected<void> make_room(const std::string &name) const; // to remove it: what can fail of that
 	[[nodiscard]] expected<void> remove(const std::string &name,
 					    const std::function<void()> &aside = {}) const; // a whole one
 	void sweep() const; // what an interrupted remove() has left

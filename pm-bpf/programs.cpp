@@ -239,7 +239,11 @@ expected<descriptor> programs::attach() const
 	if (!link)
 		return fail_errno("the kernel does not take the table of callbacks");
 	descriptor fd(::fcntl(bpf_link__fd(link), F_DUPFD_CLOEXEC, 0));
+	const int why = errno;
 	bpf_link__destroy(link); // closes its descriptor; ours keeps it
+	errno = why;
+	if (!fd)
+		return fail_errno("cannot keep the registration of the table of callbacks");
 	return fd;
 }
 
@@ -263,6 +267,7 @@ pm_counters read_counters(int map)
 	static_assert(sizeof(pm_counters) % sizeof(pm_u64) == 0, "they are added up word by word");
 	constexpr u32 zero = 0;
 	pm_counters sum{};
+	const quiet_libbpf quiet;
 	const int processors = libbpf_num_possible_cpus();
 	std::vector<pm_u64> all(words * static_cast<std::size_t>(std::max(processors, 1)));
 	bpf_map_info info{};
