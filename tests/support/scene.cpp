@@ -198,6 +198,12 @@ void crowd::close(std::size_t number)
 	ends_.erase(ends_.begin(), ends_.begin() + static_cast<std::ptrdiff_t>(std::min(number, ends_.size())));
 }
 
+void crowd::close_at_the_client()
+{
+	for (auto &[here, there] : ends_)
+		here = descriptor{};
+}
+
 // ---- their paths ----
 
 path_reader::path_reader(const netns &where)

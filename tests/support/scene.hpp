@@ -42,6 +42,7 @@ public:
 	void close(std::size_t number); // the oldest ones
 	// All of IPv4, anew, by the same sockets of the client.
 	void reconnect();
+	void close_at_the_client(); // all; their other ends stay open, and they count
 	[[nodiscard]] std::size_t size() const noexcept { return ends_.size(); }
 
 private:

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include <gtest/gtest.h>
+#include <net/if.h>
 
 #include "pm-bpf/attachment.hpp"
 #include "replay/load.hpp"
@@ -163,7 +164,87 @@ TEST(attached_load, of_bursts_of_announcements_is_too_much_for_the_kernels_own)
 	std::cout << dropped.read().value_or(0) << " dropped\n";
 }
 
-// Attached, replaced, detached and left behind by a namespace that goes, again and again, while connections come and go.
+// ---- attached, replaced, detached and deleted, again and again, while connections come and go ----
+
+void expect_done(const netns &where, const words &arguments)
+{
+	const said answer = pathlab(where, arguments);
+	EXPECT_EQ(answer.status, 0) << answer.err;
+}
+
+// A namespace that is deleted while connections are open in it, and while they are managed. They alone keep it from then on,
+// out of everybody's reach, for a namespace lives as long as its sockets: it goes with the last one that the kernel frees.
+class going {
+public:
+	static constexpr std::size_t number = 20;
+
+	going()
+	{
+		run_in(world_.client, "ip netns attach going $$");
+		expect_done(world_.server, {"attach", "fullmesh", "-n", "going", "--name", "third"});
+		connections_.open(number);
+		path_reader client(world_.client);
+		const paths wanted{{from_to(0, 0), 1}, {from_to(1, 0), 1}};
+		const auto lacks = [&] { return difference(client.by_connection(), number, wanted); };
+		EXPECT_TRUE(await(scene::patience, [&] { return lacks().empty(); })) << lacks();
+	}
+
+	// Half of the connections are closed at both ends. Of the others the server does not say yet that it has nothing more
+	// to send, so the kernel waits for that.
+	void delete_it(bool detach_before_they_are_closed)
+	{
+		EXPECT_EQ(std::system("ip netns delete going"), 0);
+		{
+			const netns last = std::move(world_.client);
+		}
+		EXPECT_TRUE(await(scene::patience, [&] { return third().at("state") == "namespace gone"; })) << third();
+		EXPECT_EQ(third().at("connections").at("open"), number);
+		if (detach_before_they_are_closed)
+			expect_detached("20 connections keep it until closed");
+		connections_.close(number / 2);
+		connections_.close_at_the_client();
+	}
+
+	void expect_gone_with_its_connections()
+	{
+		EXPECT_TRUE(is_linked()) << "it did not wait for its connections";
+		connections_.close(number);
+		EXPECT_TRUE(await(scene::patience, [&] { return !is_linked(); })) << "something keeps the namespace";
+		if (third().is_null())
+			return;
+		EXPECT_EQ(third().at("events").at("closed"), number);
+		expect_detached("its network namespace is gone");
+	}
+
+private:
+	nlohmann::json third() const
+	{
+		for (const auto &each : attachments(world_.server))
+			if (each.at("name") == "third")
+				return each;
+		return nullptr;
+	}
+
+	void expect_detached(const std::string &words) const
+	{
+		const said answer = pathlab(world_.server, {"detach", "third"});
+		EXPECT_EQ(answer.status, 0) << answer.err;
+		EXPECT_NE(answer.out.find(words), std::string::npos) << answer.out;
+	}
+
+	// A link has two ends or none.
+	bool is_linked() const
+	{
+		return must(in_namespace(world_.server, []() -> expected<bool> {
+			return if_nametoindex(replay::lab::link_name(0).c_str()) != 0;
+		}));
+	}
+
+	replay::lab world_ = must(replay::lab::create({.paths = 2, .endpoints = false}));
+	attachment server_{world_.server, {"guard", "--most-subflows", "8", "--name", "fourth"}}; // which takes joins
+	crowd connections_{world_, scene::port};
+};
+
 // ndiffports where there are none: TCP may give a new connection the 4-tuple of one of its subflows (docs/kernel-notes.md).
 TEST(attached_load, survives_all_that_is_attached_replaced_detached_and_deleted_meanwhile)
 {
@@ -185,23 +266,18 @@ TEST(attached_load, survives_all_that_is_attached_replaced_detached_and_deleted_
 				why += report ? report->first_failure : report.error().text;
 			}
 		});
-		const auto expect_done = [&](const netns &where, const words &arguments) {
-			const said answer = pathlab(where, arguments);
-			EXPECT_EQ(answer.status, 0) << answer.err;
-		};
 		for (std::uint64_t i = 0; i < rounds && !HasFailure(); ++i) {
 			expect_done(s.world.client, {"attach", "fullmesh", "--name", "first"});
 			expect_done(s.world.server, {"attach", "announce", "--allow", "0.0.0.0/0", "--allow", "::/0"});
-			EXPECT_EQ(std::system("ip netns add going"), 0);
-			expect_done(s.world.client, {"attach", "ndiffports", "-n", "going", "--name", "third"});
+			going third;
 			expect_done(s.world.client, {"attach", "single-per-interface", "--replace",
 						     "--name", "second"});
-			EXPECT_EQ(std::system("ip netns delete going"), 0);
+			third.delete_it(i % 2 == 1);
 			expect_done(s.world.client, {"attach", "backup", "--set", "backup-interface=lo", "--replace",
 						     "--name", "second"});
 			expect_done(s.world.client, {"detach", "second"});
 			expect_done(s.world.server, {"detach", "announce"});
-			expect_done(s.world.client, {"detach", "third"});
+			third.expect_gone_with_its_connections();
 		}
 		enough = true;
 		load.join();
