@@ -8,6 +8,7 @@
 #   unused NAME: ...  the same of one that looks at the key: those that can be run while the key is off
 #   key NAME VERB     an instruction that is patched when the key is switched: `nop`, if it does nothing until then
 #   load NAME         one that has to do with the key in another way
+#   lost NAME         of one that looks at the key: it has a table of jumps, which is not followed
 #
 # Parts that the compiler split off (.cold, .isra ...) go by the function's name. Operands are left out because they have where
 # the fields of a structure lie, and which register holds what.
@@ -67,7 +68,7 @@ table && /^[0-9a-f]+ R_X86_64_/ { record[records++] = $3; next }
 	operand[count] = word[i + 1]
 }
 
-# look I: where a jump or a call goes: `target` has the instruction if that is in the same function, `called` the name of another one
+# look I: where a jump or a call goes: `target` has the instruction if that is in the same function, `called` the name of another
 function look(i,    place, to)
 {
 	target = 0
@@ -106,7 +107,7 @@ function walk(name,    todo, part, i)
 			if (target)
 				waiting[++todo] = target
 			if (verb[i] ~ /jmpq?$/ && operand[i] ~ /^\*/)
-				print "lost " short(name) # in a table of jumps, which nothing here follows
+				print "lost " short(name)
 			if (verb[i] ~ /(jmp|ret)q?$/)
 				break
 		}
