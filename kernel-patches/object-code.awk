@@ -90,22 +90,22 @@ function words_of(i)
 }
 
 # walk NAME: marks in `reached` what can be run from the beginning of it while the key is off. Other keys may be on.
-function walk(name,    todo, part, i)
+function walk(name,    left, part, i)
 {
 	split("", reached)
 	split("", waiting)
-	waiting[todo = 1] = start[name]
-	while (todo) {
-		part = of[waiting[todo]]
-		for (i = waiting[todo--]; i && !(i in reached) && of[i] == part; i++) {
+	waiting[left = 1] = start[name]
+	while (left) {
+		part = of[waiting[left]]
+		for (i = waiting[left--]; i && !(i in reached) && of[i] == part; i++) {
 			reached[i] = 1
 			if (i in other)
-				waiting[++todo] = other[i]
+				waiting[++left] = other[i]
 			if (i in place_of_key)
 				continue
 			look(i)
 			if (target)
-				waiting[++todo] = target
+				waiting[++left] = target
 			if (verb[i] ~ /jmpq?$/ && operand[i] ~ /^\*/)
 				print "lost " short(name)
 			if (verb[i] ~ /(jmp|ret)q?$/)

@@ -11,7 +11,6 @@
 
 #include "pm-netlink/codec.hpp"
 #include "replay/group_sender.hpp"
-#include "replay/links.hpp"
 #include "tests/support/scene.hpp"
 
 namespace {
@@ -106,12 +105,7 @@ TEST(daemon_manners, without_its_only_address_a_connection_waits_for_it_to_come_
 	daemon_process &daemon = s.manage({"fullmesh"});
 	s.connections.open(5);
 	const auto change = [&](bool there) {
-		must(in_namespace(s.world.client, [&] {
-			auto here = must(replay::links::open());
-			const pm_addr address = lab::client_address(0, false);
-			return there ? here.add_address(lab::link_name(0), address)
-				     : here.remove_address(lab::link_name(0), address);
-		}));
+		change_address(s.world.client, 0, lab::client_address(0, false), there);
 		const std::size_t left = there ? 2 : 1; // with that of IPv6
 		EXPECT_TRUE(
 			await(scene::patience, [&] { return daemon.status().at("local_addresses").size() == left; }));

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include "pm-core/address.hpp"
-#include "replay/links.hpp"
 
 namespace pm::test {
 
@@ -47,17 +46,6 @@ paths with_flag(path_reader &reader, bool netlink::snapshot_subflow::*flag)
 					++all[from_to(from, 0, ipv6)];
 	}
 	return all;
-}
-
-void change_address(const netns &where, unsigned of_path, const pm_addr &address, bool there)
-{
-	must(in_namespace(where, [&]() -> expected<void> {
-		auto links = replay::links::open();
-		if (!links)
-			return tl::unexpected(links.error());
-		const std::string name = "p" + std::to_string(of_path);
-		return there ? links->add_address(name, address) : links->remove_address(name, address);
-	}));
 }
 
 // Either end: the other one may believe in them for longer, for from an address that is gone nothing can be said.

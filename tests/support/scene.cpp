@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "pm-core/address.hpp"
+#include "replay/links.hpp"
 
 namespace pm::test {
 
@@ -141,6 +142,17 @@ unsigned count(const paths &all)
 	for (const auto &[between, number] : all)
 		sum += number;
 	return sum;
+}
+
+void change_address(const netns &where, unsigned of_path, const pm_addr &address, bool there)
+{
+	must(in_namespace(where, [&]() -> expected<void> { // which the name of a link means one of
+		auto links = replay::links::open();
+		if (!links)
+			return tl::unexpected(links.error());
+		const std::string name = lab::link_name(of_path);
+		return there ? links->add_address(name, address) : links->remove_address(name, address);
+	}));
 }
 
 // ---- connections ----

@@ -33,6 +33,9 @@ using paths = std::map<path, unsigned>; // how many established subflows
 [[nodiscard]] paths seen_from_the_server(const paths &of_client);
 [[nodiscard]] unsigned count(const paths &all); // subflows
 
+// An address of a path's link, at one of its ends, goes or comes.
+void change_address(const netns &where, unsigned of_path, const pm_addr &address, bool there);
+
 // Open connections from the client's path 0 to the server's.
 class crowd {
 public:

@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "pm-bpf/attachment.hpp"
-#include "replay/links.hpp"
 #include "tests/support/attachment.hpp"
 #include "tests/support/scene.hpp"
 
@@ -191,17 +190,7 @@ TEST_F(killed, while_it_detaches_does_not_stand_in_the_way_of_the_next_one)
 class killed_beside_connections : public killed {
 protected:
 	static constexpr std::size_t number = 3;
-	static constexpr const char *another = "10.0.2.77";
-
-	void change_another(bool there) const
-	{
-		must(in_namespace(here, [&] {
-			auto links = must(replay::links::open());
-			const std::string link = replay::lab::link_name(1);
-			const pm_addr address = ipv4(10, 0, 2, 77);
-			return there ? links.add_address(link, address) : links.remove_address(link, address);
-		}));
-	}
+	const pm_addr another = ipv4(10, 0, 2, 77);
 
 	// Connections that fullmesh manages, before, while and after somebody is killed.
 	void expect_managed_throughout(const std::function<void()> &somebody_is_killed)
@@ -212,14 +201,14 @@ protected:
 		s.expect_paths(wanted);
 		somebody_is_killed();
 		const std::size_t left = expect_whole();
-		wanted[{another, from_to(0, 0).second}] = 1;
-		change_another(true);
+		wanted[{"10.0.2.77", from_to(0, 0).second}] = 1;
+		change_address(here, 1, another, true);
 		s.expect_paths(wanted);
 		if (left) {
 			EXPECT_EQ(pathlab(here, {"detach", path_manager()}).status, 0);
 		}
 		s.connections.close(number);
-		change_another(false);
+		change_address(here, 1, another, false);
 		EXPECT_EQ(expect_whole(), 0u);
 		expect_no_more_than(at_first);
 	}

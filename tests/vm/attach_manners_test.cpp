@@ -10,7 +10,6 @@
 
 #include "pm-bpf/attachment.hpp"
 #include "pm-netlink/tenure.hpp"
-#include "replay/links.hpp"
 #include "tests/support/attachment.hpp"
 #include "tests/support/scene.hpp"
 
@@ -200,16 +199,6 @@ TEST_F(attach, a_namespace_that_is_gone_is_shown_and_can_be_detached)
 	EXPECT_NE(answer.out.find("namespace is gone"), std::string::npos) << answer.out;
 }
 
-// One of the client's, on its first path.
-void change_address(const scene &s, const pm_addr &address, bool there)
-{
-	must(in_namespace(s.world.client, [&] {
-		auto here = must(replay::links::open());
-		const std::string link = replay::lab::link_name(0);
-		return there ? here.add_address(link, address) : here.remove_address(link, address);
-	}));
-}
-
 // As many connections as that have these paths at the client's end, in the end.
 void expect_number_with(scene &s, long number, const paths &wanted)
 {
@@ -239,7 +228,7 @@ TEST(attached, connections_keep_the_policy_that_they_began_with)
 		const said answer = pathlab(s.world.client, {"detach", name});
 		EXPECT_NE(answer.out.find("2 connections keep it until closed"), std::string::npos) << answer.out;
 		s.connections.open(1);
-		change_address(s, ipv4(10, 0, 1, 77), true);
+		change_address(s.world.client, 0, ipv4(10, 0, 1, 77), true);
 		const path from_the_new_one{"10.0.1.77", from_to(0, 0).second};
 		expect_number_with(s, 3, {{from_to(0, 0), 1}, {from_to(1, 0), 1}, {from_the_new_one, 1}});
 		expect_number_with(s, 2, {{from_to(0, 0), 4}});
@@ -261,10 +250,10 @@ TEST(attached, connections_leave_their_only_address_for_another_one_when_there_i
 			})) << difference(s.client.by_connection(), 5, wanted);
 		};
 	const std::uint64_t looks = client.figure("/looks/done");
-	change_address(s, replay::lab::client_address(0, false), false);
+	change_address(s.world.client, 0, replay::lab::client_address(0, false), false);
 	EXPECT_TRUE(await(scene::patience, [&] { return client.figure("/looks/done") >= looks + 5; }));
 	have(from_to(0, 0).first);
-	change_address(s, ipv4(10, 0, 1, 77), true);
+	change_address(s.world.client, 0, ipv4(10, 0, 1, 77), true);
 	have("10.0.1.77");
 }
 
