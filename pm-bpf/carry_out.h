@@ -135,6 +135,9 @@ __noinline int pm_carry_out_at(struct mptcp_sock *msk __arg_trusted, struct pm_r
 		look->refused = 1;
 		return tell_refused(r, look, command, EDQUOT);
 	}
+	/* Not before the peer is told that its address is gone. */
+	if (command->type == PM_CLOSE_SUBFLOW && look->again_ms)
+		return tell_refused(r, look, command, EAGAIN);
 	error = carry_out_one(msk, look, command);
 	if (error == -EAGAIN && (command->type == PM_ANNOUNCE || command->type == PM_WITHDRAW)) {
 		not_told_yet(r, command);

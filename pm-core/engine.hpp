@@ -71,7 +71,7 @@ PM_INLINE unsigned is_orphan(const pm_connection &c, const pm_subflow &s)
 PM_STAGE(count_subflows)
 {
 	zero(result.have);
-	PM_HIDDEN u8 &orphans = result.orphans, &standing = result.standing;
+	PM_HIDDEN u8 &orphans = result.orphans, &standing = result.standing, &left = result.left;
 	for (unsigned i = 0; i < PM_MAX_SUBFLOWS; ++i) {
 		if (i >= c.subflows)
 			break;
@@ -81,6 +81,7 @@ PM_STAGE(count_subflows)
 		const bool established = s.state == PM_SUBFLOW_ESTABLISHED;
 		if (established && is_orphan(c, s)) {
 			orphans = 1;
+			left = static_cast<u8>(left | (c.local_gone & bit(s.local & 7)));
 			continue;
 		}
 		// One that is being opened has no name yet: on an address that is gone it is closed when it is there.
@@ -211,8 +212,9 @@ PM_STAGE(set_priorities)
 	}
 }
 
-// Tells the peer of the local addresses that the plan wants it to know, and takes back the others: not yet what the only
-// subflow may stand on, which the peer would close.
+// Tells the peer of the local addresses that the plan wants it to know, and takes back the others, also what is gone and was
+// known by a subflow alone, whose end may not reach the peer any more. Not yet what the only subflow may stand on, which the
+// peer would close. Nor a server's initial address: only clients can come back to a peer who was told that it is gone.
 PM_STAGE(announce)
 {
 	for (unsigned l = 0; l < PM_MAX_LOCALS; ++l) {
@@ -224,8 +226,8 @@ PM_STAGE(announce)
 			give_local_id(ns, c, event, result);
 			emit_address(c, l, PM_ANNOUNCE, result.plan.announce_port, result);
 			c.announced |= place;
-		} else if (!result.kept && (c.announced & ~result.plan.announce & place)) {
-			if (c.local_id[l]) // 0 would be the initial address
+		} else if (!result.kept && (((c.announced & ~result.plan.announce) | result.left) & place)) {
+			if (c.local_id[l] || (l == 0 && client_side(c)))
 				emit_address(c, l, PM_WITHDRAW, 0, result);
 			c.announced &= ~place;
 		}
@@ -244,7 +246,7 @@ PM_INLINE void decide(const pm_namespace &ns, pm_connection &c, const pm_event &
 	count_subflows(ns, c, event, result);
 	result.kept = result.orphans && !result.standing;
 	// First: with the last subflow of an address the kernel forgets that it was announced, and can withdraw it no more.
-	if (result.plan.announce != c.announced)
+	if (result.plan.announce != c.announced || result.left)
 		announce(ns, c, event, result);
 	if (result.orphans && !result.kept)
 		close_orphans(ns, c, event, result);

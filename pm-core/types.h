@@ -285,7 +285,8 @@ struct pm_result {
 	pm_u8 orphans; /* scratch: a subflow is established on an address that is gone, */
 	pm_u8 standing; /*   ... and so many are on addresses that are there */
 	pm_u8 kept; /* a subflow that is to go was kept, because there is no other */
-	pm_u8 reserved[2];
+	pm_u8 left; /* scratch: local addresses that are gone and have established subflows, bits */
+	pm_u8 reserved;
 	pm_u64 missing; /* scratch: address pairs that lack subflows, bit local * 8 + remote */
 	struct pm_plan plan; /* scratch */
 	struct pm_pairs have; /* scratch: subflows that exist or are under way */

@@ -48,7 +48,7 @@ paths with_flag(path_reader &reader, bool netlink::snapshot_subflow::*flag)
 	return all;
 }
 
-// Either end: the other one may believe in them for longer, for from an address that is gone nothing can be said.
+// Either end: the other one hears of what went a little later.
 void expect_at(path_reader &end, const paths &expected, const charge &in_charge)
 {
 	std::string wrong;
@@ -157,7 +157,10 @@ void expect_subflows_to_go_with_the_clients_address(means by, socket_kind kind)
 		s.connections.open(open_connections, kind);
 		s.expect_paths(to_initial(2, ipv6));
 		change_address(s.world.client, gone, lab::client_address(gone, ipv6), false);
-		expect_at(s.client, {{from_to(1 - gone, 0, ipv6), 1}}, *client);
+		const paths left{{from_to(1 - gone, 0, ipv6), 1}};
+		expect_at(s.client, left, *client);
+		// From where the address is gone no FIN is sent: the server has to be told.
+		expect_at(s.server, seen_from_the_server(left), *client);
 	}
 }
 

@@ -36,8 +36,8 @@ TEST(engine, closes_an_ipv4_subflow_in_the_family_of_its_socket)
 		pm_event subflow = answer(PM_SUB_ESTABLISHED, client.connect(2)[0], 50000);
 		subflow.flags = family;
 		client(subflow);
-		const auto close = client(local_removed(local4(2), 2));
-		ASSERT_EQ(closed(close), 1u);
+		const auto close = of_type(client(local_removed(local4(2), 2)), PM_CLOSE_SUBFLOW);
+		ASSERT_EQ(close.size(), 1u);
 		EXPECT_EQ(close[0].flags, family ? 0 : PM_MAPPED);
 	}
 }
@@ -66,8 +66,8 @@ TEST(engine, forgets_a_subflow_that_could_not_be_closed)
 	host client{"fullmesh"};
 	const auto asked = client.connect(2);
 	client(answer(PM_SUB_ESTABLISHED, asked[0], 50000));
-	const auto close = client(local_removed(local4(2), 2));
-	ASSERT_EQ(closed(close), 1u);
+	const auto close = of_type(client(local_removed(local4(2), 2)), PM_CLOSE_SUBFLOW);
+	ASSERT_EQ(close.size(), 1u);
 	client(answer(PM_COMMAND_FAILED, close[0], 50000));
 	EXPECT_EQ(client.managed.find(token)->subflows, 1u);
 }
@@ -170,10 +170,52 @@ TEST(engine, closes_the_initial_subflow_too_when_its_local_address_is_removed)
 	host client{"fullmesh"};
 	const auto open = client.connect(2);
 	client(answer(PM_SUB_ESTABLISHED, open[0], 50001));
-	const auto commands = client(local_removed(local4(1)));
-	ASSERT_EQ(closed(commands), 1u);
-	EXPECT_TRUE(same(commands[0].local, local4(1)));
-	EXPECT_EQ(commands[0].local_port, client_port);
+	const auto close = of_type(client(local_removed(local4(1))), PM_CLOSE_SUBFLOW);
+	ASSERT_EQ(close.size(), 1u);
+	EXPECT_TRUE(same(close[0].local, local4(1)));
+	EXPECT_EQ(close[0].local_port, client_port);
+}
+
+// The end of a subflow may not reach the peer from an address that is gone, and is to be told otherwise.
+TEST(engine, tells_the_peer_of_an_address_that_is_gone_although_it_was_known_by_a_subflow_alone)
+{
+	host client{"fullmesh"};
+	const auto open = client.connect(3);
+	ASSERT_EQ(opened(open), 2u);
+	client(answer(PM_SUB_ESTABLISHED, open[0], 50001));
+	client(answer(PM_SUB_ESTABLISHED, open[1], 50002));
+	for (const pm_addr &gone : {local4(1), local4(2)}) {
+		const auto commands = client(local_removed(gone));
+		ASSERT_EQ(commands.size(), 2u);
+		EXPECT_EQ(commands[0].type, PM_WITHDRAW) << "first: after it the kernel knows no such address";
+		EXPECT_EQ(commands[0].local_id, same(gone, local4(1)) ? 0 : open[0].local_id);
+		EXPECT_EQ(commands[1].type, PM_CLOSE_SUBFLOW);
+		EXPECT_TRUE(same(commands[1].local, gone));
+		EXPECT_TRUE(client(event(PM_RETRY, token)).empty()) << "once is enough";
+	}
+	EXPECT_TRUE(client(local_removed(local4(3))).empty()) << "not of the last one";
+}
+
+TEST(engine, does_not_tell_the_peer_that_what_it_removed_itself_is_gone)
+{
+	host client{"fullmesh"};
+	client.connect(1);
+	const auto open = client(announced(token, 2, remote4(2)));
+	ASSERT_EQ(opened(open), 1u);
+	client(answer(PM_SUB_ESTABLISHED, open[0], 50001));
+	const auto commands = client(removed(token, 2));
+	ASSERT_EQ(commands.size(), 1u);
+	EXPECT_EQ(commands[0].type, PM_CLOSE_SUBFLOW);
+}
+
+TEST(engine, does_not_withdraw_the_initial_address_of_a_server_which_it_could_not_announce_again)
+{
+	host server{"announce"};
+	ASSERT_EQ(server.connect(2, PM_SERVER_SIDE).size(), 1u);
+	EXPECT_TRUE(server(on_path(PM_SUB_ESTABLISHED, token, local4(2), remote4(1), server_port, 50001)).empty());
+	const auto commands = server(local_removed(local4(1)));
+	ASSERT_EQ(commands.size(), 1u);
+	EXPECT_EQ(commands[0].type, PM_CLOSE_SUBFLOW);
 }
 
 TEST(engine, keeps_the_only_subflow_although_its_address_is_gone_until_there_is_another_one)
@@ -185,9 +227,10 @@ TEST(engine, keeps_the_only_subflow_although_its_address_is_gone_until_there_is_
 	ASSERT_EQ(open.size(), 1u);
 	EXPECT_EQ(open[0].type, PM_OPEN_SUBFLOW);
 	const auto then = client(answer(PM_SUB_ESTABLISHED, open[0], 50001));
-	ASSERT_EQ(then.size(), 1u);
-	EXPECT_EQ(then[0].type, PM_CLOSE_SUBFLOW);
-	EXPECT_TRUE(same(then[0].local, local4(1)));
+	ASSERT_EQ(then.size(), 2u);
+	EXPECT_EQ(then[0].type, PM_WITHDRAW);
+	EXPECT_EQ(then[1].type, PM_CLOSE_SUBFLOW);
+	EXPECT_TRUE(same(then[0].local, local4(1)) && same(then[1].local, local4(1)));
 	EXPECT_TRUE(client(local_removed(local4(2))).empty()) << "nor one that is not the initial one";
 }
 

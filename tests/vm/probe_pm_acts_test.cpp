@@ -387,7 +387,7 @@ TEST_F(probe_opens, no_more_than_64_and_closes_each_once)
 	EXPECT_EQ(told.carry_out(opening(c.client, &client1, nullptr)), 0) << "there is room for one again";
 }
 
-TEST_F(probe_opens, and_closes_no_initial_subflow_that_was_reset_already)
+TEST_F(probe_opens, and_neither_closes_nor_withdraws_an_initial_subflow_that_was_reset)
 {
 	const pair c = open();
 	ASSERT_EQ(told.carry_out(opening(c.client, &client1, nullptr)), 0);
@@ -398,6 +398,7 @@ TEST_F(probe_opens, and_closes_no_initial_subflow_that_was_reset_already)
 	order.what.type = PM_CLOSE_SUBFLOW;
 	order.what.token = c.client;
 	EXPECT_EQ(told.carry_out(order), -EALREADY) << "of all of them, it comes first";
+	EXPECT_EQ(withdraw(c.client, 0), -EINVAL) << "no subflow has that id";
 }
 
 TEST_F(probe_opens, and_announces_nothing_that_can_not_be)
@@ -410,11 +411,21 @@ TEST_F(probe_opens, and_announces_nothing_that_can_not_be)
 	EXPECT_EQ(announce(c.server, 7, server0), -EINVAL) << "the id of another address";
 	EXPECT_EQ(announce(c.server, 8, server1), -EINVAL) << "it has an id";
 	EXPECT_EQ(withdraw(c.server, 9), -EINVAL);
-	EXPECT_EQ(withdraw(c.server, 0), -EINVAL);
 	ASSERT_EQ(withdraw(c.server, 7), 0);
 	EXPECT_EQ(withdraw(c.server, 7), -EINVAL) << "it is gone";
 	(void)told.expect(PM_REMOVED, c.client);
 	EXPECT_EQ(told.count(PM_ANNOUNCED, c.client), 1u);
+}
+
+TEST_F(probe_opens, and_withdraws_the_initial_address)
+{
+	const pair c = open();
+	ASSERT_EQ(told.carry_out(opening(c.client, &client1, nullptr)), 0);
+	(void)told.expect(PM_SUB_ESTABLISHED, c.server);
+	ASSERT_EQ(withdraw(c.client, 0), 0);
+	(void)told.expect(PM_REMOVED, c.server, [](const probe_record &each) { return each.what.remote_id == 0; });
+	(void)told.expect(PM_SUB_CLOSED, c.client,
+			  [&](const probe_record &each) { return each.what.local_port == c.ends.client_port; });
 }
 
 // ---- what it can read and set ----
