@@ -79,9 +79,12 @@ static __always_inline void not_told_yet(struct pm_remembered *r, const struct p
 {
 	int l;
 
-	for (l = 0; l < PM_MAX_LOCALS; l++)
-		if (r->connection.local_id[l] == command->local_id)
-			r->connection.announced ^= 1 << l;
+	for (l = 0; l < PM_MAX_LOCALS; l++) {
+		if (r->connection.local_id[l] != command->local_id)
+			continue;
+		r->connection.announced ^= 1 << l;
+		return; /* id 0 is that of the first place, and of others that have none yet */
+	}
 }
 
 static __always_inline int tell_refused(struct pm_remembered *r, struct pm_look *look, const struct pm_command *command,
@@ -135,9 +138,6 @@ __noinline int pm_carry_out_at(struct mptcp_sock *msk __arg_trusted, struct pm_r
 		look->refused = 1;
 		return tell_refused(r, look, command, EDQUOT);
 	}
-	/* Not before the peer is told that its address is gone. */
-	if (command->type == PM_CLOSE_SUBFLOW && look->again_ms)
-		return tell_refused(r, look, command, EAGAIN);
 	error = carry_out_one(msk, look, command);
 	if (error == -EAGAIN && (command->type == PM_ANNOUNCE || command->type == PM_WITHDRAW)) {
 		not_told_yet(r, command);
@@ -154,17 +154,30 @@ __noinline int pm_carry_out_at(struct mptcp_sock *msk __arg_trusted, struct pm_r
 	return tell_refused(r, look, command, -error);
 }
 
-/* What fails is folded in, but nothing decided on it before the next look: that would write over what is still to be done. */
-static __always_inline void carry_out(struct mptcp_sock *msk, struct pm_remembered *r, struct pm_look *look)
+static __always_inline void carry_out_some(struct mptcp_sock *msk, struct pm_remembered *r, struct pm_look *look,
+					   int closing)
 {
 	pm_u32 i;
 
-	look->unopened = look->refused = look->beyond = 0;
 	for (i = 0; i < PM_MAX_COMMANDS; i++) {
 		if (i >= look->commands)
 			break;
-		pm_carry_out_at(msk, r, look, i);
+		if ((look->result.command[i].type == PM_CLOSE_SUBFLOW) == closing)
+			pm_carry_out_at(msk, r, look, i);
 	}
+}
+
+/*
+ * Closing takes effect when all is done, but comes first: the peer is told nothing by what is to be closed. (By netlink it
+ * takes effect at once, and comes after withdrawing the address, which is forgotten with the subflow.)
+ *
+ * What fails is folded in, but nothing decided on it before the next look: that would write over what is still to be done.
+ */
+static __always_inline void carry_out(struct mptcp_sock *msk, struct pm_remembered *r, struct pm_look *look)
+{
+	look->unopened = look->refused = look->beyond = 0;
+	carry_out_some(msk, r, look, 1);
+	carry_out_some(msk, r, look, 0);
 }
 
 #endif

@@ -68,7 +68,7 @@ static __always_inline void conclude(const struct pm_event *event, struct pm_res
 	result->seq = event->seq;
 	result->commands = 0;
 	result->full_locals = result->full_remotes = result->full_subflows = 0;
-	result->exhausted = 0;
+	result->exhausted = result->kept = 0;
 	result->status = status;
 }
 

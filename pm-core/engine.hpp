@@ -91,8 +91,25 @@ PM_STAGE(count_subflows)
 	}
 }
 
-// Closes what stands on an address that is gone. Not where nothing else is established: the address may come back, or
-// another one come, which closing the last subflow would not live to see.
+// Decides whether what stands on addresses that are gone is kept, and of which of these the peer is to be told.
+//
+// It is kept where nothing else is established: the address may come back, or another one come, which closing the last subflow
+// would not live to see. And then until PM_RETRY, if the peer is to be told: the kernel sends RM_ADDR by a subflow whose
+// handshake is over, which nothing tells of, and by the dead one while there is no such.
+//
+// What was announced is withdrawn anyway. What is known by its subflows alone a client withdraws: it can join from there again,
+// where a server that has not announced it cannot.
+PM_STAGE(keep)
+{
+	result.left = client_side(c) ? result.left & ~c.announced : 0;
+	if (result.orphans && !result.standing)
+		result.kept = PM_KEPT_LAST;
+	else if (result.left && (c.flags & PM_CONN_KEPT))
+		result.kept = PM_KEPT_UNTIL_RETRY;
+	c.flags = static_cast<u8>((c.flags & ~PM_CONN_KEPT) | (result.kept ? PM_CONN_KEPT : 0));
+}
+
+// Closes what stands on an address that is gone.
 PM_STAGE(close_orphans)
 {
 	for (unsigned i = 0; i < PM_MAX_SUBFLOWS; ++i) {
@@ -142,7 +159,7 @@ PM_STAGE(close_surplus)
 		if (is_orphan(c, s))
 			continue;
 		if (result.standing < 2) {
-			result.kept = 1;
+			result.kept |= PM_KEPT_LAST;
 			continue;
 		}
 		--result.standing;
@@ -213,8 +230,7 @@ PM_STAGE(set_priorities)
 }
 
 // Tells the peer of the local addresses that the plan wants it to know, and takes back the others, also what is gone and was
-// known by a subflow alone, whose end may not reach the peer any more. Not yet what the only subflow may stand on, which the
-// peer would close. Nor a server's initial address: only clients can come back to a peer who was told that it is gone.
+// known by subflows alone: from there no FIN can be sent. Not yet what the only subflow may stand on, which the peer would close.
 PM_STAGE(announce)
 {
 	for (unsigned l = 0; l < PM_MAX_LOCALS; ++l) {
@@ -227,7 +243,7 @@ PM_STAGE(announce)
 			emit_address(c, l, PM_ANNOUNCE, result.plan.announce_port, result);
 			c.announced |= place;
 		} else if (!result.kept && (((c.announced & ~result.plan.announce) | result.left) & place)) {
-			if (c.local_id[l] || (l == 0 && client_side(c)))
+			if (c.local_id[l] || l == 0) // otherwise one whose id was never heard
 				emit_address(c, l, PM_WITHDRAW, 0, result);
 			c.announced &= ~place;
 		}
@@ -244,8 +260,8 @@ PM_INLINE void decide(const pm_namespace &ns, pm_connection &c, const pm_event &
 	result.ours = client_side(c) || P::opens_from_server;
 	P::plan(view(ns, c), settings, result.plan);
 	count_subflows(ns, c, event, result);
-	result.kept = result.orphans && !result.standing;
-	// First: with the last subflow of an address the kernel forgets that it was announced, and can withdraw it no more.
+	keep(ns, c, event, result);
+	// First: with a subflow of an address the kernel forgets the address, and can withdraw it no more.
 	if (result.plan.announce != c.announced || result.left)
 		announce(ns, c, event, result);
 	if (result.orphans && !result.kept)

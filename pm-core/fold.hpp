@@ -177,7 +177,7 @@ PM_STAGE(retry)
 {
 	zero(c.failures_row);
 	c.announce_refused = 0;
-	c.flags &= static_cast<u8>(~PM_CONN_HELD);
+	c.flags &= static_cast<u8>(~(PM_CONN_HELD | PM_CONN_KEPT));
 }
 
 PM_INLINE void subflow_priority(pm_connection &c, const pm_event &event, const pm_result &result)

@@ -182,6 +182,7 @@ enum pm_connection_flag {
 	PM_CONN_RESYNCING = 1 << 3,
 	PM_CONN_HELD = 1 << 4, /* set by the shell: nothing is decided before the next PM_RETRY */
 	PM_CONN_IPV4_SOCKET = 1 << 5, /* it takes no IPv6 path */
+	PM_CONN_KEPT = 1 << 6, /* what stands on an address that is gone was kept: see enum pm_kept */
 };
 
 /*
@@ -260,6 +261,12 @@ enum pm_status {
 	PM_LOCALS_CHANGED = 5, /* the namespace's addresses are others now: each connection is to be looked at */
 };
 
+/* Why a subflow that is to go was kept. */
+enum pm_kept {
+	PM_KEPT_LAST = 1 << 0, /* there is no other */
+	PM_KEPT_UNTIL_RETRY = 1 << 1, /* the other is so new that the kernel may not tell the peer anything by it yet */
+};
+
 /*
  * What handling one event yields. The engine's scratch lives here, not on the stack, because the verifier follows every
  * value that a stack slot can have.
@@ -284,8 +291,8 @@ struct pm_result {
 	pm_u8 kind; /* scratch: of the command that is being emitted */
 	pm_u8 orphans; /* scratch: a subflow is established on an address that is gone, */
 	pm_u8 standing; /*   ... and so many are on addresses that are there */
-	pm_u8 kept; /* a subflow that is to go was kept, because there is no other */
-	pm_u8 left; /* scratch: local addresses that are gone and have established subflows, bits */
+	pm_u8 kept; /* enum pm_kept; 0: none was */
+	pm_u8 left; /* scratch: places of local addresses that are gone and that the peer knows by subflows alone */
 	pm_u8 reserved;
 	pm_u64 missing; /* scratch: address pairs that lack subflows, bit local * 8 + remote */
 	struct pm_plan plan; /* scratch */

@@ -3,6 +3,11 @@
 
 namespace pm::netlink {
 
+bool pacer::is_for_later(const pm_result &result)
+{
+	return result.exhausted != 0 || (result.kept & PM_KEPT_UNTIL_RETRY);
+}
+
 void pacer::note(u32 token, const pm_result &result, std::uint64_t now)
 {
 	pm_connection *connection = manager_.find(token);
@@ -28,7 +33,7 @@ void pacer::note(u32 token, const pm_result &result, std::uint64_t now)
 	}
 	if (connection->shell_tries & is_waiting)
 		return;
-	if (result.exhausted) {
+	if (is_for_later(result)) {
 		const unsigned tries = connection->shell_tries;
 		connection->shell_tries = static_cast<u8>(std::min(tries + 1, longest_delay_log2));
 		schedule(*connection, now + (second << tries));

@@ -45,7 +45,9 @@ private:
 	static constexpr u8 is_waiting = 0x80; // in pm_connection::shell_tries; the rest: how often it was tried
 	static constexpr std::size_t most_at_once = 256;
 
-	// A connection has caused commands, or left address pairs alone.
+	// Whether it is to be handled again, as PM_RETRY.
+	[[nodiscard]] static bool is_for_later(const pm_result &result);
+	// A connection has caused commands, or is to be handled again.
 	void note(u32 token, const pm_result &result, std::uint64_t now);
 	void schedule(pm_connection &connection, std::uint64_t due);
 	void forget_closed();
@@ -61,7 +63,7 @@ template <class Emit>
 void pacer::handle(const pm_event &event, std::uint64_t now, Emit &&emit)
 {
 	manager_.handle(event, [&](const pm_result &result) {
-		if (result.commands == 0 && result.exhausted == 0)
+		if (result.commands == 0 && !is_for_later(result))
 			return;
 		for (unsigned i = 0; i < result.commands; ++i)
 			emit(result.command[i]);

@@ -46,6 +46,11 @@ TEST_P(daemon_address, of_the_server_takes_its_subflows_along)
 
 TEST_P(daemon_address, that_comes_gets_subflows) { expect_subflows_to_come_with_an_address(means::daemon, GetParam()); }
 
+TEST(daemon_addresses, the_only_one_is_left_for_another_one_at_both_ends)
+{
+	expect_the_only_address_to_be_left_for_another_one(means::daemon, 0);
+}
+
 INSTANTIATE_TEST_SUITE_P(live, daemon_address,
 			 testing::Values(socket_kind::ipv4, socket_kind::ipv6, socket_kind::mapped),
 			 [](const auto &given) { return std::string{name_of(given.param)}; });

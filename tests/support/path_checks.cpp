@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 #include "tests/support/path_checks.hpp"
 
+#include <chrono>
+#include <string>
+#include <thread>
+
 #include <gtest/gtest.h>
 
 #include "pm-core/address.hpp"
@@ -190,6 +194,23 @@ void expect_subflows_to_come_with_an_address(means by, socket_kind kind)
 	s.expect_paths(to_initial(1, ipv6));
 	change_address(s.world.client, 1, lab::client_address(1, ipv6), true);
 	expect_at(s.client, to_initial(2, ipv6), *client);
+}
+
+void expect_the_only_address_to_be_left_for_another_one(means by, unsigned delay_ms)
+{
+	scene s(1);
+	if (delay_ms != 0)
+		run_in(s.world.server, "tc qdisc add dev p0 root netem delay " + std::to_string(delay_ms) + "ms");
+	const auto client = take_charge(s, by, {"fullmesh"});
+	s.connections.open(open_connections, socket_kind::ipv4);
+	s.expect_paths(to_initial(1, false));
+	change_address(s.world.client, 0, lab::client_address(0, false), false);
+	std::this_thread::sleep_for(std::chrono::milliseconds(200)); // it is known that there is none
+	expect_at(s.client, to_initial(1, false), *client);
+	change_address(s.world.client, 0, ipv4(10, 0, 1, 77), true);
+	const paths other{{{"10.0.1.77", from_to(0, 0).second}, 1}};
+	expect_at(s.client, other, *client);
+	expect_at(s.server, seen_from_the_server(other), *client);
 }
 
 } // namespace pm::test

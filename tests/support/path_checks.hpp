@@ -29,5 +29,8 @@ void expect_the_initial_subflow_as_a_backup(means by, socket_kind kind);
 void expect_subflows_to_go_with_the_clients_address(means by, socket_kind kind);
 void expect_subflows_to_go_with_the_servers_address(means by, socket_kind kind);
 void expect_subflows_to_come_with_an_address(means by, socket_kind kind);
+// `delay_ms`: on the way to the client, whose handshakes are not over for as long: by a subflow that is so new, the server cannot
+// be told yet. 0: none, where the kernel has no netem.
+void expect_the_only_address_to_be_left_for_another_one(means by, unsigned delay_ms);
 
 } // namespace pm::test

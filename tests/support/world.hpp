@@ -68,8 +68,8 @@ public:
 				return {};
 			return {about(PM_SUB_CLOSED, port, where)};
 		}
-		if (command.type == PM_WITHDRAW)
-			return peer_closes(where.first);
+		if (command.type == PM_WITHDRAW) // RM_ADDR is not sent again: every other one does not get there
+			return ++withdrawals_ % 2 ? peer_closes(where.first) : std::vector<pm_event>{};
 		if (command.type == PM_ANNOUNCE || command.type == PM_SET_BACKUP)
 			return {}; // done, and nothing said of it
 		if (!locals_.count(where.first))
@@ -181,6 +181,7 @@ private:
 	std::set<std::uint8_t> locals_, remotes_;
 	std::map<std::uint16_t, pair> subflows_;
 	std::map<pair, int> deaths_;
+	unsigned withdrawals_ = 0;
 	std::uint16_t next_port_ = 50000;
 };
 

@@ -236,25 +236,4 @@ TEST(attached, connections_keep_the_policy_that_they_began_with)
 	}
 }
 
-// What it waits for is a subflow that it has asked for itself, which it is not told of otherwise.
-TEST(attached, connections_leave_their_only_address_for_another_one_when_there_is_one)
-{
-	scene s(1);
-	const attachment client(s.world.client, {"fullmesh"});
-	s.connections.open(5);
-	const auto have =
-		[&](const std::string &local) { // the server cannot be told of the end of what had the old one
-			const paths wanted{{{local, from_to(0, 0).second}, 1}};
-			EXPECT_TRUE(await(scene::patience, [&] {
-				return difference(s.client.by_connection(), 5, wanted).empty();
-			})) << difference(s.client.by_connection(), 5, wanted);
-		};
-	const std::uint64_t looks = client.figure("/looks/done");
-	change_address(s.world.client, 0, replay::lab::client_address(0, false), false);
-	EXPECT_TRUE(await(scene::patience, [&] { return client.figure("/looks/done") >= looks + 5; }));
-	have(from_to(0, 0).first);
-	change_address(s.world.client, 0, ipv4(10, 0, 1, 77), true);
-	have("10.0.1.77");
-}
-
 } // namespace

@@ -49,6 +49,11 @@ TEST_P(attached_address, that_comes_gets_subflows)
 	expect_subflows_to_come_with_an_address(means::attachment, GetParam());
 }
 
+TEST(attached_addresses, the_only_one_is_left_for_another_one_at_both_ends)
+{
+	expect_the_only_address_to_be_left_for_another_one(means::attachment, 100);
+}
+
 INSTANTIATE_TEST_SUITE_P(vm, attached_address,
 			 testing::Values(socket_kind::ipv4, socket_kind::ipv6, socket_kind::mapped),
 			 [](const auto &given) { return std::string{name_of(given.param)}; });
