@@ -154,30 +154,17 @@ __noinline int pm_carry_out_at(struct mptcp_sock *msk __arg_trusted, struct pm_r
 	return tell_refused(r, look, command, -error);
 }
 
-static __always_inline void carry_out_some(struct mptcp_sock *msk, struct pm_remembered *r, struct pm_look *look,
-					   int closing)
+/* What fails is folded in, but nothing decided on it before the next look: that would write over what is still to be done. */
+static __always_inline void carry_out(struct mptcp_sock *msk, struct pm_remembered *r, struct pm_look *look)
 {
 	pm_u32 i;
 
+	look->unopened = look->refused = look->beyond = 0;
 	for (i = 0; i < PM_MAX_COMMANDS; i++) {
 		if (i >= look->commands)
 			break;
-		if ((look->result.command[i].type == PM_CLOSE_SUBFLOW) == closing)
-			pm_carry_out_at(msk, r, look, i);
+		pm_carry_out_at(msk, r, look, i);
 	}
-}
-
-/*
- * Closing takes effect when all is done, but comes first: the peer is told nothing by what is to be closed. (By netlink it
- * takes effect at once, and comes after withdrawing the address, which is forgotten with the subflow.)
- *
- * What fails is folded in, but nothing decided on it before the next look: that would write over what is still to be done.
- */
-static __always_inline void carry_out(struct mptcp_sock *msk, struct pm_remembered *r, struct pm_look *look)
-{
-	look->unopened = look->refused = look->beyond = 0;
-	carry_out_some(msk, r, look, 1);
-	carry_out_some(msk, r, look, 0);
 }
 
 #endif

@@ -99,6 +99,24 @@ TEST(pacer, hands_on_every_command_and_makes_nobody_wait_while_all_goes_well)
 	EXPECT_EQ(client.paced.retries(), 0u);
 }
 
+TEST(pacer, lets_the_last_subflow_go_a_second_after_another_one_has_come)
+{
+	host client{1};
+	client.connect();
+	EXPECT_TRUE(client.handle(local_removed(local4(1))).empty());
+	EXPECT_FALSE(client.paced.next_due()) << "it waits for an address, not for a time";
+	const commands other = client.handle(local_added(local4(2), 2));
+	ASSERT_EQ(other.size(), 1u);
+	client.carry_out(other);
+	EXPECT_EQ(client.paced.next_due(), client.now + second);
+	const commands then = client.retry_at(client.now + second);
+	ASSERT_EQ(then.size(), 2u);
+	EXPECT_EQ(then[0].type, PM_WITHDRAW);
+	EXPECT_EQ(then[1].type, PM_CLOSE_SUBFLOW);
+	client.carry_out({then[1]});
+	EXPECT_FALSE(client.paced.next_due());
+}
+
 TEST(pacer, tries_again_what_failed_later_each_time_and_at_least_every_64_seconds)
 {
 	host client;

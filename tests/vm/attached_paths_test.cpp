@@ -4,10 +4,13 @@
 // keeps them.
 #include <gtest/gtest.h>
 
+#include "pm-core/address.hpp"
+#include "tests/support/attachment.hpp"
 #include "tests/support/path_checks.hpp"
 
 namespace {
 
+using namespace pm;
 using namespace pm::test;
 
 class attached_paths : public testing::TestWithParam<path_case> {};
@@ -52,6 +55,19 @@ TEST_P(attached_address, that_comes_gets_subflows)
 TEST(attached_addresses, the_only_one_is_left_for_another_one_at_both_ends)
 {
 	expect_the_only_address_to_be_left_for_another_one(means::attachment, 100);
+}
+
+// The peer is told of both at once: of two RM_ADDR it may drop one. (By netlink one is sent for each.)
+TEST(attached_addresses, two_are_left_at_once_at_both_ends)
+{
+	scene s;
+	change_address(s.world.client, 0, ipv4(10, 0, 1, 77), true);
+	const path from_the_second{"10.0.1.77", from_to(0, 0).second};
+	const attachment client(s.world.client, {"fullmesh"});
+	s.connections.open(20, socket_kind::ipv4);
+	s.expect_paths({{from_to(0, 0), 1}, {from_the_second, 1}, {from_to(1, 0), 1}});
+	run_in(s.world.client, "ip link set p0 down");
+	s.expect_paths({{from_to(1, 0), 1}});
 }
 
 INSTANTIATE_TEST_SUITE_P(vm, attached_address,
