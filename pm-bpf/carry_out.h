@@ -72,19 +72,16 @@ static __always_inline int carry_out_one(struct mptcp_sock *msk, struct pm_look 
 }
 
 /*
- * Announcing and withdrawing have to wait until what was told before is sent: not refused, only not told yet. The engine
- * took it for done; as it is not, the next look finds the same difference.
+ * Announcing has to wait until what was announced before is sent: not refused, only not told yet. The engine took it for
+ * done; as it is not, the next look finds the same difference.
  */
 static __always_inline void not_told_yet(struct pm_remembered *r, const struct pm_command *command)
 {
 	int l;
 
-	for (l = 0; l < PM_MAX_LOCALS; l++) {
-		if (r->connection.local_id[l] != command->local_id)
-			continue;
-		r->connection.announced ^= 1 << l;
-		return; /* id 0 is that of the first place, and of others that have none yet */
-	}
+	for (l = 0; l < PM_MAX_LOCALS; l++)
+		if (r->connection.local_id[l] == command->local_id)
+			r->connection.announced ^= 1 << l;
 }
 
 static __always_inline int tell_refused(struct pm_remembered *r, struct pm_look *look, const struct pm_command *command,
@@ -139,7 +136,7 @@ __noinline int pm_carry_out_at(struct mptcp_sock *msk __arg_trusted, struct pm_r
 		return tell_refused(r, look, command, EDQUOT);
 	}
 	error = carry_out_one(msk, look, command);
-	if (error == -EAGAIN && (command->type == PM_ANNOUNCE || command->type == PM_WITHDRAW)) {
+	if (error == -EAGAIN && command->type == PM_ANNOUNCE) {
 		not_told_yet(r, command);
 		look->again_ms = TOLD_TOO_SOON_MS;
 		return 0;

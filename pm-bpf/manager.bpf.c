@@ -189,7 +189,7 @@ static __noinline int be_patient(struct pm_remembered *r, struct pm_look *look, 
 	struct pm_connection *c = &r->connection;
 	pm_u16 this_second = now / second;
 
-	if (!look->commands && !look->for_later)
+	if (!look->commands && !look->exhausted)
 		return 0;
 	if (c->shell_second != this_second) {
 		/* Quiet for longer than the latest delay: what fails now is something else. */
@@ -203,7 +203,7 @@ static __noinline int be_patient(struct pm_remembered *r, struct pm_look *look, 
 		c->flags |= PM_CONN_HELD;
 		r->retry_at = now + second;
 		COUNT(holds);
-	} else if (!r->retry_at && (look->for_later || look->refused)) {
+	} else if (!r->retry_at && (look->exhausted || look->refused)) {
 		schedule_retry(r, now);
 	}
 	return 0;
@@ -276,11 +276,13 @@ static __always_inline void look_at(struct mptcp_sock *msk, struct pm_remembered
 	count_full(&look->result);
 	r->look_again = look->opening || look->result.kept;
 	look->commands = look->result.commands;
-	look->for_later = look->result.exhausted || (look->result.kept & PM_KEPT_UNTIL_RETRY);
-	if (look->result.exhausted)
-		COUNT_MANY(exhausted, look->result.exhausted);
+	look->exhausted = look->result.exhausted;
+	if (look->exhausted)
+		COUNT_MANY(exhausted, look->exhausted);
 	carry_out(msk, r, look);
 	be_patient(r, look, now);
+	if ((look->result.kept & PM_KEPT_UNTIL_RETRY) && (!r->retry_at || r->retry_at > now + second))
+		r->retry_at = now + second;
 	ask_again(msk, r, look, now);
 }
 

@@ -48,7 +48,7 @@ struct pm_look {
 	pm_u8 opening; /* there are subflows amid their handshake */
 	pm_u8 unopened; /* the kernel would not open one */
 	pm_u8 refused; /* ... or refused something else */
-	pm_u8 for_later; /* address pairs were left alone after failures, or a subflow is kept until PM_RETRY */
+	pm_u8 exhausted; /* address pairs left alone after failures */
 	pm_u8 beyond; /* commands not given: the connection has as many subflows as it may */
 	pm_u8 renamed; /* places of remote addresses on which a subflow stands under another address id */
 	pm_u8 reserved[4];

@@ -66,6 +66,7 @@ extern int pm_handle_namespace(struct pm_namespace *ns, const struct pm_event *e
 static __always_inline void conclude(const struct pm_event *event, struct pm_result *result, pm_u8 status)
 {
 	result->seq = event->seq;
+	result->token = event->token;
 	result->commands = 0;
 	result->full_locals = result->full_remotes = result->full_subflows = 0;
 	result->exhausted = result->kept = 0;

@@ -13,6 +13,7 @@ PM_INLINE void begin(const pm_event &event, pm_result &result)
 {
 	__builtin_memset(__builtin_assume_aligned(&result, 8), 0, __builtin_offsetof(pm_result, plan));
 	result.seq = event.seq;
+	result.token = event.token;
 	result.status = PM_FOLDED;
 }
 

@@ -274,6 +274,7 @@ enum pm_kept {
 struct pm_result {
 	pm_u64 done_ns; /* when the event was handled, on the clock of the host */
 	pm_u32 seq; /* of the event */
+	pm_u32 token; /* of the connection; 0: it is about the namespace */
 	pm_u8 status; /* enum pm_status */
 	pm_u8 commands; /* of command[] that are set */
 	pm_u8 full_locals; /* did not fit: local addresses of the connection or of the namespace, */
@@ -293,13 +294,13 @@ struct pm_result {
 	pm_u8 standing; /*   ... and so many are on addresses that are there */
 	pm_u8 kept; /* enum pm_kept; 0: none was */
 	pm_u8 left; /* scratch: places of local addresses that are gone and that the peer knows by subflows alone */
-	pm_u8 reserved;
+	pm_u8 reserved[5];
 	pm_u64 missing; /* scratch: address pairs that lack subflows, bit local * 8 + remote */
 	struct pm_plan plan; /* scratch */
 	struct pm_pairs have; /* scratch: subflows that exist or are under way */
 	struct pm_command command[PM_MAX_COMMANDS];
 };
 PM_STATIC_ASSERT(PM_MAX_COMMANDS >= PM_MAX_SUBFLOWS + PM_MAX_LOCALS, "a command for each place");
-PM_STATIC_ASSERT(sizeof(struct pm_result) == 40 + 72 + 64 + 128 * 48, "shared with BPF");
+PM_STATIC_ASSERT(sizeof(struct pm_result) == 48 + 72 + 64 + 128 * 48, "shared with BPF");
 
 #endif

@@ -8,11 +8,11 @@ bool pacer::is_for_later(const pm_result &result)
 	return result.exhausted != 0 || (result.kept & PM_KEPT_UNTIL_RETRY);
 }
 
-void pacer::note(u32 token, const pm_result &result, std::uint64_t now)
+void pacer::note(const pm_result &result, std::uint64_t now)
 {
-	pm_connection *connection = manager_.find(token);
+	pm_connection *connection = manager_.find(result.token);
 	if (!connection)
-		return; // a change of addresses left pairs alone: they wait for their time already
+		return;
 	const auto this_second = static_cast<u16>(now / second);
 	if (connection->shell_second != this_second) {
 		// Quiet for longer than the latest delay: what fails now is something else. (That subflows were established
@@ -31,9 +31,11 @@ void pacer::note(u32 token, const pm_result &result, std::uint64_t now)
 		schedule(*connection, now + second); // an appointment that it has may be a minute off
 		return;
 	}
-	if (connection->shell_tries & is_waiting)
-		return;
-	if (is_for_later(result)) {
+	if (result.kept & PM_KEPT_UNTIL_RETRY) {
+		const auto at = due_.find(result.token);
+		if (at == due_.end() || at->second > now + second)
+			schedule(*connection, now + second);
+	} else if (result.exhausted && !(connection->shell_tries & is_waiting)) {
 		const unsigned tries = connection->shell_tries;
 		connection->shell_tries = static_cast<u8>(std::min(tries + 1, longest_delay_log2));
 		schedule(*connection, now + (second << tries));

@@ -48,7 +48,7 @@ private:
 	// Whether it is to be handled again, as PM_RETRY.
 	[[nodiscard]] static bool is_for_later(const pm_result &result);
 	// A connection has caused commands, or is to be handled again.
-	void note(u32 token, const pm_result &result, std::uint64_t now);
+	void note(const pm_result &result, std::uint64_t now);
 	void schedule(pm_connection &connection, std::uint64_t due);
 	void forget_closed();
 
@@ -67,7 +67,7 @@ void pacer::handle(const pm_event &event, std::uint64_t now, Emit &&emit)
 			return;
 		for (unsigned i = 0; i < result.commands; ++i)
 			emit(result.command[i]);
-		note(result.commands ? result.command[0].token : event.token, result, now);
+		note(result, now);
 	});
 }
 

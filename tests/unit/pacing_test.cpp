@@ -117,6 +117,34 @@ TEST(pacer, lets_the_last_subflow_go_a_second_after_another_one_has_come)
 	EXPECT_FALSE(client.paced.next_due());
 }
 
+TEST(pacer, lets_what_was_kept_go_also_where_the_news_was_of_an_address)
+{
+	host client{1};
+	client.connect();
+	client.handle(local_removed(local4(1)));
+	client.carry_out(client.handle(local_added(local4(2), 2)));
+	client.handle(local_removed(local4(2)));
+	EXPECT_TRUE(client.retry_at(client.now + second).empty()) << "there is none that stands";
+	EXPECT_FALSE(client.paced.next_due());
+	EXPECT_TRUE(client.handle(local_added(local4(2), 2)).empty()) << "it stands again";
+	EXPECT_EQ(client.retry_at(client.now + second).size(), 2u);
+}
+
+TEST(pacer, does_not_let_what_is_kept_wait_for_what_failed)
+{
+	host client{2};
+	for (unsigned tries = 0; tries < 5; ++tries)
+		client.refuse(tries == 0 ? client.connect() : client.retry_at(*client.paced.next_due()));
+	ASSERT_GT(*client.paced.next_due(), client.now + 10 * second);
+	client.handle(local_removed(local4(1)));
+	client.handle(local_removed(local4(2)));
+	const commands other = client.handle(local_added(local4(3), 3));
+	ASSERT_EQ(other.size(), 1u);
+	client.carry_out(other);
+	EXPECT_EQ(client.paced.next_due(), client.now + second);
+	EXPECT_EQ(client.retry_at(client.now + second).size(), 2u);
+}
+
 TEST(pacer, tries_again_what_failed_later_each_time_and_at_least_every_64_seconds)
 {
 	host client;
