@@ -183,6 +183,13 @@ static __always_inline void schedule_retry(struct pm_remembered *r, pm_u64 now)
 	r->retry_at = now + (second << tries);
 }
 
+/* What is kept until PM_RETRY does not wait for what failed before. */
+static __always_inline void leave_soon(struct pm_remembered *r, const struct pm_look *look, pm_u64 now)
+{
+	if ((look->result.kept & PM_KEPT_UNTIL_RETRY) && (!r->retry_at || r->retry_at > now + second))
+		r->retry_at = now + second;
+}
+
 /* A connection that causes too many commands is held; one with address pairs that were given up is tried again later. */
 static __noinline int be_patient(struct pm_remembered *r, struct pm_look *look, pm_u64 now)
 {
@@ -279,10 +286,9 @@ static __always_inline void look_at(struct mptcp_sock *msk, struct pm_remembered
 	look->exhausted = look->result.exhausted;
 	if (look->exhausted)
 		COUNT_MANY(exhausted, look->exhausted);
+	leave_soon(r, look, now); /* what is refused writes over the result */
 	carry_out(msk, r, look);
 	be_patient(r, look, now);
-	if ((look->result.kept & PM_KEPT_UNTIL_RETRY) && (!r->retry_at || r->retry_at > now + second))
-		r->retry_at = now + second;
 	ask_again(msk, r, look, now);
 }
 

@@ -22,6 +22,7 @@ public:
 		case happening::no_room_for_announcement: return process_.figure("/handled/full_remotes");
 		case happening::pair_exhausted: return process_.figure("/handled/exhausted");
 		case happening::hold: return process_.figure("/holds");
+		case happening::look: return process_.figure("/handled/events");
 		case happening::retry: break;
 		}
 		return process_.figure("/retries/done");
@@ -61,6 +62,7 @@ public:
 		case happening::no_room_for_announcement: return attached_.figure("/no_room/remote_address");
 		case happening::pair_exhausted: return attached_.figure("/exhausted_pairs");
 		case happening::hold: return attached_.figure("/holds");
+		case happening::look: return attached_.figure("/looks/done");
 		case happening::retry: break;
 		}
 		return attached_.figure("/retries");

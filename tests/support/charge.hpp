@@ -15,7 +15,7 @@ namespace pm::test {
 enum class means { daemon, attachment };
 
 // What who is in charge counts.
-enum class happening { announcement, no_room_for_announcement, pair_exhausted, hold, retry };
+enum class happening { announcement, no_room_for_announcement, pair_exhausted, hold, retry, look };
 
 class charge {
 public:

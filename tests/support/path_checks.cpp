@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 #include "tests/support/path_checks.hpp"
 
-#include <chrono>
 #include <string>
-#include <thread>
 
 #include <gtest/gtest.h>
 
@@ -202,8 +200,10 @@ void expect_the_only_address_to_be_left_for_another_one(means by, unsigned delay
 	const auto client = take_charge(s, by, {"fullmesh"});
 	s.connections.open(open_connections, socket_kind::ipv4);
 	s.expect_paths(to_initial(1, false));
+	const std::uint64_t looks = client->times(happening::look);
+	const std::size_t more = by == means::attachment ? open_connections : 1; // a daemon hears of it once for all
 	change_address(s.world.client, 0, lab::client_address(0, false), false);
-	std::this_thread::sleep_for(std::chrono::milliseconds(200)); // it is known that there is none
+	EXPECT_TRUE(await(scene::patience, [&] { return client->times(happening::look) >= looks + more; }));
 	expect_at(s.client, to_initial(1, false), *client);
 	change_address(s.world.client, 0, ipv4(10, 0, 1, 77), true);
 	s.expect_paths({{{"10.0.1.77", from_to(0, 0).second}, 1}});

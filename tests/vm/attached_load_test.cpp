@@ -180,8 +180,6 @@ public:
 
 	going()
 	{
-		// How long the kernel waits for the server's FIN: a minute, which is short where it checks itself under load.
-		run_in(world_.client, "sysctl -qw net.ipv4.tcp_fin_timeout=120 net.mptcp.close_timeout=600");
 		run_in(world_.client, "ip netns attach going $$");
 		expect_done(world_.server, {"attach", "fullmesh", "-n", "going", "--name", "third"});
 		connections_.open(number);
