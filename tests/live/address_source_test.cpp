@@ -23,21 +23,14 @@
 #include "pm-core/locals.hpp"
 #include "pm-netlink/netns.hpp"
 #include "replay/links.hpp"
+#include "tests/support/must.hpp"
 
 namespace {
 
 using namespace pm;
 using namespace pm::netlink;
 using namespace pm::replay;
-
-template <class T>
-T must(expected<T> value)
-{
-	if (!value)
-		throw std::runtime_error(value.error().text);
-	if constexpr (!std::is_void_v<T>)
-		return std::move(*value);
-}
+using pm::test::must;
 
 pm_addr address(const std::string &text) { return must(parse_prefix(text)).address; }
 

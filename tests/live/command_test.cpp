@@ -6,65 +6,33 @@
 #include <cstring>
 #include <stdexcept>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/netlink.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <sched.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "pm-core/address.hpp"
 #include "pm-netlink/event_source.hpp"
 #include "pm-netlink/wire.hpp"
+#include "tests/support/own_netns.hpp"
 
 namespace {
 
 using namespace pm;
 using namespace pm::netlink;
 
-class fd_owner {
-public:
-	explicit fd_owner(int fd) : fd_(fd) {}
-	fd_owner(const fd_owner &) = delete;
-	fd_owner &operator=(const fd_owner &) = delete;
-	~fd_owner()
-	{
-		if (fd_ >= 0)
-			close(fd_);
-	}
-	operator int() const { return fd_; }
-
-private:
-	int fd_;
-};
-
-// A fresh network namespace under the userspace path manager, loopback up; all of 127/8 is local there.
-class command_live : public testing::Test {
+class command_live : public test::own_netns {
 protected:
 	void SetUp() override
 	{
-		if (unshare(CLONE_NEWNET) != 0)
-			GTEST_SKIP() << "a network namespace needs root: " << strerror(errno);
-		const fd_owner any(socket(AF_INET, SOCK_DGRAM, 0));
-		ifreq request{};
-		strcpy(request.ifr_name, "lo");
-		request.ifr_flags = IFF_UP | IFF_RUNNING;
-		ASSERT_EQ(ioctl(any, SIOCSIFFLAGS, &request), 0);
-		const fd_owner sysctl(open("/proc/sys/net/mptcp/pm_type", O_WRONLY | O_CLOEXEC));
-		ASSERT_EQ(write(sysctl, "1", 1), 1) << strerror(errno);
+		own_netns::SetUp();
+		test::must(write_sysctl("net.mptcp.pm_type", "1")); // the userspace path manager
 	}
-	void TearDown() override { EXPECT_EQ(setns(before_, CLONE_NEWNET), 0); }
-
-private:
-	fd_owner before_{open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)};
 };
 
 struct reply {
@@ -80,9 +48,9 @@ public:
 		const int on = 1;
 		sockaddr_nl own{};
 		own.nl_family = AF_NETLINK;
-		setsockopt(socket_, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on);
-		setsockopt(socket_, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof on);
-		if (bind(socket_, reinterpret_cast<sockaddr *>(&own), sizeof own) != 0)
+		setsockopt(socket_.get(), SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on);
+		setsockopt(socket_.get(), SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof on);
+		if (bind(socket_.get(), reinterpret_cast<sockaddr *>(&own), sizeof own) != 0)
 			throw std::runtime_error("cannot bind a netlink socket");
 	}
 	reply operator()(const pm_command &command)
@@ -90,9 +58,9 @@ public:
 		std::array<std::byte, max_message> out;
 		const std::size_t length = encode_command(command, family_, ++seq_, out);
 		EXPECT_GT(length, 0u);
-		EXPECT_EQ(send(socket_, out.data(), length, 0), static_cast<ssize_t>(length));
+		EXPECT_EQ(send(socket_.get(), out.data(), length, 0), static_cast<ssize_t>(length));
 		std::vector<std::byte> in(4096);
-		const ssize_t got = recv(socket_, in.data(), in.size(), 0);
+		const ssize_t got = recv(socket_.get(), in.data(), in.size(), 0);
 		EXPECT_GE(got, static_cast<ssize_t>(NLMSG_HDRLEN + sizeof(int) + sizeof(nlmsghdr)));
 		const auto header = wire::load<nlmsghdr>(in.data());
 		EXPECT_EQ(header.nlmsg_type, NLMSG_ERROR);
@@ -107,7 +75,7 @@ public:
 	}
 
 private:
-	fd_owner socket_{socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_GENERIC)};
+	descriptor socket_{socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_GENERIC)};
 	std::uint16_t family_;
 	std::uint32_t seq_ = 0;
 };
@@ -177,26 +145,24 @@ TEST_F(command_live, the_kernel_complains_of_an_unknown_token_and_of_nothing_els
 
 TEST_F(command_live, each_command_does_what_it_says)
 {
-	auto opened = event_source::open({});
-	ASSERT_TRUE(opened) << opened.error().text;
-	event_source &source = *opened;
+	event_source source = test::must(event_source::open({}));
 	commander run(source.family().id);
 
 	auto address = at(INADDR_LOOPBACK, 0);
 	auto *any = reinterpret_cast<sockaddr *>(&address);
 	socklen_t size = sizeof address;
-	const fd_owner listener(socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP));
-	ASSERT_EQ(bind(listener, any, size), 0);
-	ASSERT_EQ(listen(listener, 1), 0);
-	ASSERT_EQ(getsockname(listener, any, &size), 0);
-	const fd_owner client(socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP));
-	ASSERT_EQ(connect(client, any, size), 0) << strerror(errno);
-	const fd_owner server(accept(listener, nullptr, nullptr));
+	const descriptor listener{socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP)};
+	ASSERT_EQ(bind(listener.get(), any, size), 0);
+	ASSERT_EQ(listen(listener.get(), 1), 0);
+	ASSERT_EQ(getsockname(listener.get(), any, &size), 0);
+	const descriptor client{socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP)};
+	ASSERT_EQ(connect(client.get(), any, size), 0) << strerror(errno);
+	const descriptor server{accept(listener.get(), nullptr, nullptr)};
 	char byte = 1;
-	ASSERT_EQ(write(client, &byte, 1), 1);
-	ASSERT_EQ(read(server, &byte, 1), 1);
-	ASSERT_EQ(write(server, &byte, 1), 1);
-	ASSERT_EQ(read(client, &byte, 1), 1);
+	ASSERT_EQ(write(client.get(), &byte, 1), 1);
+	ASSERT_EQ(read(server.get(), &byte, 1), 1);
+	ASSERT_EQ(write(server.get(), &byte, 1), 1);
+	ASSERT_EQ(read(client.get(), &byte, 1), 1);
 
 	// Of the two ends, the client's comes first with CREATED.
 	const std::uint32_t token = next_event(source, PM_CREATED, 0).token;

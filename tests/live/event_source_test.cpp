@@ -10,14 +10,10 @@
 #include <vector>
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/genetlink.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <sched.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -25,55 +21,16 @@
 #include "pm-netlink/event_source.hpp"
 #include "pm-netlink/mptcp_info.hpp"
 #include "tests/support/kernel.hpp"
+#include "tests/support/own_netns.hpp"
 
 namespace {
 
 using namespace pm;
 using namespace pm::netlink;
 
-class fd_owner {
-public:
-	explicit fd_owner(int fd) : fd_(fd) {}
-	fd_owner(const fd_owner &) = delete;
-	fd_owner &operator=(const fd_owner &) = delete;
-	~fd_owner() { reset(); }
-	operator int() const { return fd_; }
-	void reset()
-	{
-		if (fd_ >= 0)
-			close(std::exchange(fd_, -1));
-	}
+using event_source_live = test::own_netns;
 
-private:
-	int fd_;
-};
-
-// A fresh network namespace with its loopback up; the one before is taken back afterwards.
-class event_source_live : public testing::Test {
-protected:
-	void SetUp() override
-	{
-		if (unshare(CLONE_NEWNET) != 0)
-			GTEST_SKIP() << "a network namespace needs root: " << strerror(errno);
-		const fd_owner any(socket(AF_INET, SOCK_DGRAM, 0));
-		ifreq request{};
-		strcpy(request.ifr_name, "lo");
-		request.ifr_flags = IFF_UP | IFF_RUNNING;
-		ASSERT_EQ(ioctl(any, SIOCSIFFLAGS, &request), 0);
-	}
-	void TearDown() override { EXPECT_EQ(setns(before_, CLONE_NEWNET), 0); }
-
-private:
-	fd_owner before_{open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)};
-};
-
-event_source open_source(const event_source::options &options = {})
-{
-	auto source = event_source::open(options);
-	if (!source)
-		throw std::runtime_error(source.error().text); // GoogleTest reports it
-	return std::move(*source);
-}
+event_source open_source(const event_source::options &options = {}) { return test::must(event_source::open(options)); }
 
 // A process that is not the kernel, multicasting into the event group of the namespace.
 class replayer {
@@ -86,18 +43,18 @@ public:
 			throw std::runtime_error(
 				"sendto cannot name the event group: only numbers 1 to 32 fit nl_groups");
 		to_.nl_groups = 1u << (to.events_group - 1);
-		if (bind(socket_, reinterpret_cast<sockaddr *>(&own), sizeof own) != 0)
+		if (bind(socket_.get(), reinterpret_cast<sockaddr *>(&own), sizeof own) != 0)
 			throw std::runtime_error("cannot bind a netlink socket");
 	}
 	void send(bytes message) const
 	{
 		const auto *to = reinterpret_cast<const sockaddr *>(&to_);
-		const ssize_t sent = sendto(socket_, message.data(), message.size(), 0, to, sizeof to_);
+		const ssize_t sent = sendto(socket_.get(), message.data(), message.size(), 0, to, sizeof to_);
 		ASSERT_EQ(sent, static_cast<ssize_t>(message.size())) << strerror(errno);
 	}
 
 private:
-	fd_owner socket_{socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_GENERIC)};
+	descriptor socket_{socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_GENERIC)};
 	sockaddr_nl to_{};
 };
 
@@ -163,24 +120,24 @@ connection_ends connect_once(Address address, std::uint16_t Address::*port)
 	auto *any = reinterpret_cast<sockaddr *>(&address);
 	socklen_t size = sizeof address;
 	const int domain = any->sa_family;
-	const fd_owner listener(socket(domain, SOCK_STREAM, IPPROTO_MPTCP));
-	EXPECT_EQ(bind(listener, any, size), 0) << strerror(errno);
-	EXPECT_EQ(listen(listener, 1), 0);
-	EXPECT_EQ(getsockname(listener, any, &size), 0);
-	fd_owner client(socket(domain, SOCK_STREAM, IPPROTO_MPTCP));
-	EXPECT_EQ(connect(client, any, size), 0) << strerror(errno);
-	fd_owner server(accept(listener, nullptr, nullptr));
+	const descriptor listener{socket(domain, SOCK_STREAM, IPPROTO_MPTCP)};
+	EXPECT_EQ(bind(listener.get(), any, size), 0) << strerror(errno);
+	EXPECT_EQ(listen(listener.get(), 1), 0);
+	EXPECT_EQ(getsockname(listener.get(), any, &size), 0);
+	descriptor client{socket(domain, SOCK_STREAM, IPPROTO_MPTCP)};
+	EXPECT_EQ(connect(client.get(), any, size), 0) << strerror(errno);
+	descriptor server{accept(listener.get(), nullptr, nullptr)};
 	char byte = 1;
-	EXPECT_EQ(write(client, &byte, 1), 1);
-	EXPECT_EQ(read(server, &byte, 1), 1);
-	EXPECT_EQ(write(server, &byte, 1), 1);
-	EXPECT_EQ(read(client, &byte, 1), 1);
-	connection_ends ends{token_of(client), token_of(server), 0, ntohs(address.*port)};
-	EXPECT_EQ(getsockname(client, any, &size), 0);
+	EXPECT_EQ(write(client.get(), &byte, 1), 1);
+	EXPECT_EQ(read(server.get(), &byte, 1), 1);
+	EXPECT_EQ(write(server.get(), &byte, 1), 1);
+	EXPECT_EQ(read(client.get(), &byte, 1), 1);
+	connection_ends ends{token_of(client.get()), token_of(server.get()), 0, ntohs(address.*port)};
+	EXPECT_EQ(getsockname(client.get(), any, &size), 0);
 	ends.client_port = ntohs(address.*port);
-	client.reset();
-	EXPECT_EQ(read(server, &byte, 1), 0);
-	server.reset();
+	client = descriptor{};
+	EXPECT_EQ(read(server.get(), &byte, 1), 0);
+	server = descriptor{};
 	return ends;
 }
 

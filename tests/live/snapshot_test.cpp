@@ -35,23 +35,15 @@
 #include "replay/lab.hpp"
 #include "replay/links.hpp"
 #include "replay/load.hpp"
+#include "tests/support/must.hpp"
 
 namespace {
 
 using namespace pm;
 using namespace pm::netlink;
 using namespace pm::replay;
+using pm::test::must;
 using namespace std::chrono_literals;
-
-// What a test cannot go on without.
-template <class T>
-T must(expected<T> value)
-{
-	if (!value)
-		throw std::runtime_error(value.error().text);
-	if constexpr (!std::is_void_v<T>)
-		return std::move(*value);
-}
 
 constexpr std::uint16_t port = 1001, tcp_port = 1002; // beside load_port
 

@@ -7,11 +7,8 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <thread>
-#include <type_traits>
-#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -20,20 +17,11 @@
 #include "pm-netlink/error.hpp"
 #include "pm-netlink/mib.hpp"
 #include "pm-netlink/netns.hpp"
+#include "tests/support/must.hpp"
 
 namespace pm::test {
 
 using words = std::vector<std::string>;
-
-// What a test cannot go on without; GoogleTest reports the exception.
-template <class T>
-T must(expected<T> value)
-{
-	if (!value)
-		throw std::runtime_error(value.error().text);
-	if constexpr (!std::is_void_v<T>)
-		return std::move(*value);
-}
 
 // Yields whether `condition` became true within so many seconds.
 template <class Condition>
