@@ -278,7 +278,9 @@ int probed::announce(std::uint32_t token, pm_u8 id, const pm_addr &address, std:
 	made.what.local = address;
 	made.what.local_id = id;
 	made.what.local_port = of_port;
-	return carry_out_when_sent(made);
+	int error = 0;
+	(void)await(patience, [&] { return (error = told.carry_out(made)) != -EAGAIN; });
+	return error;
 }
 
 int probed::withdraw(std::uint32_t token, pm_u8 id)
@@ -287,14 +289,7 @@ int probed::withdraw(std::uint32_t token, pm_u8 id)
 	made.what.type = PM_WITHDRAW;
 	made.what.token = token;
 	made.what.local_id = id;
-	return carry_out_when_sent(made);
-}
-
-int probed::carry_out_when_sent(const probe_order &order)
-{
-	int error = 0;
-	(void)await(patience, [&] { return (error = told.carry_out(order)) != -EAGAIN; });
-	return error;
+	return told.carry_out(made);
 }
 
 } // namespace pm::test

@@ -109,7 +109,7 @@ protected:
 
 	// What the client opens, from `local` to `remote` (nullptr: see the order); yields the error.
 	[[nodiscard]] static probe_order opening(std::uint32_t token, const pm_addr *local, const pm_addr *remote);
-	// Both as soon as what was announced or withdrawn before has been sent; they yield the error.
+	// Announces it as soon as what was announced before has been sent; yields the error, as does the other.
 	[[nodiscard]] int announce(std::uint32_t token, pm_u8 id, const pm_addr &address, std::uint16_t of_port = 0);
 	[[nodiscard]] int withdraw(std::uint32_t token, pm_u8 id);
 
@@ -119,9 +119,6 @@ protected:
 
 	const pm_addr client0 = replay::lab::client_address(0, false), client1 = replay::lab::client_address(1, false),
 		      server0 = replay::lab::server_address(0, false), server1 = replay::lab::server_address(1, false);
-
-private:
-	int carry_out_when_sent(const probe_order &order);
 };
 
 } // namespace pm::test

@@ -428,6 +428,43 @@ TEST_F(probe_opens, and_withdraws_the_initial_address)
 			  [&](const probe_record &each) { return each.what.local_port == c.ends.client_port; });
 }
 
+TEST_F(probe_opens, and_gives_an_id_that_was_withdrawn_to_no_other_address)
+{
+	const pair c = open();
+	const pm_addr another = ipv4(10, 0, 2, 9);
+	run_in(lab.client, "ip address add 10.0.2.9/24 dev p1");
+	const auto id_of = [&](const pm_addr &local) {
+		expect_path(expect_opened(c, opening(c.client, &local, &server1)), local, server1);
+		return joined_from(told.subflows(c.client), local, c.ends.client_port).what.local_id;
+	};
+	const pm_u8 withdrawn = id_of(client1);
+	ASSERT_EQ(withdraw(c.client, withdrawn), 0);
+	EXPECT_NE(id_of(another), withdrawn) << "the peer closes what has the id when it comes to RM_ADDR";
+}
+
+TEST_F(probe_opens, and_tells_of_what_was_withdrawn_while_there_was_no_subflow_by_the_next_one)
+{
+	const pair c = open();
+	for (const pm_u8 id : {7, 8})
+		ASSERT_EQ(announce(c.client, id, client1, id), 0); // at a port of its own each
+	EXPECT_TRUE(await(10, [&] { return told.count(PM_ANNOUNCED, c.server) == 2; }));
+	run_in(lab.client, "ss -K dport = " + std::to_string(port) + " sport = " + std::to_string(c.ends.client_port));
+	(void)told.expect(PM_SUB_CLOSED, c.client);
+	(void)told.expect(PM_SUB_CLOSED, c.server);
+	ASSERT_EQ(announce(c.client, 9, client1, 9), 0);
+	for (const pm_u8 id : {7, 8, 9})
+		ASSERT_EQ(withdraw(c.client, id), 0);
+	ASSERT_EQ(announce(c.client, 8, client1, 10), 0);
+	(void)expect_opened(c, opening(c.client, &client1, &server1));
+	c.ends.carry_a_byte();
+	const auto of = [](pm_u8 id) { return [=](const probe_record &each) { return each.what.remote_id == id; }; };
+	(void)told.expect(PM_REMOVED, c.server, of(7));
+	(void)told.expect(PM_REMOVED, c.server, of(9));
+	EXPECT_TRUE(await(10, [&] { return told.count(PM_ANNOUNCED, c.server) == 3; })) << "9 was never sent";
+	EXPECT_EQ(told.all(PM_ANNOUNCED, c.server).back().what.remote_port, 10);
+	EXPECT_EQ(told.count(PM_REMOVED, c.server), 2u) << "8 is in use again";
+}
+
 // ---- what it can read and set ----
 
 class probe_reads : public probed {
