@@ -292,4 +292,12 @@ int probed::withdraw(std::uint32_t token, pm_u8 id)
 	return told.carry_out(made);
 }
 
+probe_record probed::joined_from(const records &all, const pm_addr &local, std::uint16_t initial_port)
+{
+	for (const probe_record &each : all)
+		if (same(each.what.local, local) && each.what.local_port != initial_port)
+			return each;
+	throw std::runtime_error("there is no such subflow");
+}
+
 } // namespace pm::test

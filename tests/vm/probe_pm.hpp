@@ -113,6 +113,11 @@ protected:
 	[[nodiscard]] int announce(std::uint32_t token, pm_u8 id, const pm_addr &address, std::uint16_t of_port = 0);
 	[[nodiscard]] int withdraw(std::uint32_t token, pm_u8 id);
 
+	using records = std::vector<probe_record>;
+	// The one from that address that is not the initial subflow; throws unless there is one.
+	[[nodiscard]] static probe_record joined_from(const records &all, const pm_addr &local,
+						      std::uint16_t initial_port);
+
 	const replay::lab lab = must(replay::lab::create({.paths = 2, .endpoints = false}));
 	probe told;
 	descriptor listening = listener(lab, port);
